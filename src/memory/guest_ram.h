@@ -1,0 +1,50 @@
+/*
+ * Guest RAM: one sealed memfd, mapped once, cut into the regions that KVM sees as memory slots.
+ * The only place that knows what RAM is made of, and the only place that turns a guest address into a
+ * pointer.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+typedef uint64_t gpa_t; /* guest physical address: an integer, never a pointer */
+
+#define GUEST_RAM_REGIONS_MAX 2 /* below and above the PCI hole */
+
+struct ram_region {
+        gpa_t base;
+        uint64_t len_bytes;
+        uint8_t *host; /* where this process maps it */
+};
+
+struct guest_ram {
+        uint64_t len_bytes; /* sum of the regions */
+        unsigned int region_count;
+        struct ram_region regions[GUEST_RAM_REGIONS_MAX];
+};
+
+/*
+ * Creates len_bytes (a multiple of 4 KiB, not 0) of RAM as a memfd that can neither grow nor shrink nor be
+ * resealed, maps it shared, excludes it from core dumps and from page merging, and lays it around the hole
+ * [hole_start, hole_end). Returns 0 or a negative errno. guest_ram_unmap() undoes it.
+ */
+int guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, gpa_t hole_end, struct err *e);
+
+/* Unmaps; accepts a zeroed object and can be called twice. */
+void guest_ram_unmap(struct guest_ram *ram);
+
+/*
+ * The one checked accessor: a pointer to [gpa, gpa+len_bytes) when the whole range lies inside one region,
+ * else NULL. What it points at can change at any time under the guest's hands: copy once, validate the copy.
+ */
+void *guest_ram_at(const struct guest_ram *ram, gpa_t gpa, uint64_t len_bytes);
+
+/* Copies len bytes to guest memory. Returns 0 or -EFAULT when the range is not RAM. */
+int guest_ram_write(const struct guest_ram *ram, gpa_t gpa, const void *data, uint64_t len_bytes);
+
+/* Fills guest memory from fd at offset off. Returns 0, -EFAULT, -ENODATA (file too short) or another negative
+ * errno. */
+int guest_ram_read_file(const struct guest_ram *ram, gpa_t gpa, uint64_t len_bytes, int fd, uint64_t off);

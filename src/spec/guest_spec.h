@@ -1,0 +1,82 @@
+/*
+ * What a guest is. A plain fixed-size struct: built from flags or from JSON, validated once, handed from the
+ * command line to the supervisor as bytes (both are of one build; version and size are checked all the same).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define SPEC_VERSION         1
+#define SPEC_NAME_MAX        64   /* with the zero: 1..63 of [A-Za-z0-9._-], first one alphanumeric */
+#define SPEC_PATH_MAX        1024 /* with the zero */
+#define SPEC_CMDLINE_MAX     2048 /* with the zero: x86 COMMAND_LINE_SIZE */
+#define SPEC_VCPUS_MAX       64
+#define SPEC_MEMORY_MIN      (2ULL << 20) /* bytes: room for the first MiB and a small guest */
+#define SPEC_MEMORY_MAX      (1ULL << 46) /* bytes: the host's physical address width decides before this does */
+#define SPEC_IO_LIMITS_MAX   8
+#define SPEC_DEFAULT_CMDLINE "console=ttyS0 panic=-1"
+#define SPEC_DEFAULT_MEMORY  (512ULL << 20)
+
+enum cpu_model { CPU_HOST, CPU_BASELINE };
+enum on_reset { ON_RESET_RESTART, ON_RESET_EXIT };
+
+/* Limits for one block device of the host, named by path or MAJ:MIN; 0: no limit of that kind. */
+struct io_limit {
+        uint32_t major, minor;
+        uint64_t read_bytes_per_s, write_bytes_per_s;
+        uint64_t read_ops_per_s, write_ops_per_s;
+};
+
+struct guest_spec {
+        uint32_t version;    /* SPEC_VERSION */
+        uint32_t size_bytes; /* sizeof(struct guest_spec) */
+        char name[SPEC_NAME_MAX];
+        char kernel[SPEC_PATH_MAX];
+        char initrd[SPEC_PATH_MAX]; /* empty: none */
+        char cmdline[SPEC_CMDLINE_MAX];
+        uint64_t memory_bytes; /* multiple of 1 MiB */
+        uint32_t vcpus;
+        uint32_t cpu_model;         /* enum cpu_model */
+        uint32_t on_reset;          /* enum on_reset */
+        uint32_t cpu_limit_percent; /* of one CPU; 0: (vcpus + 1) * 100 */
+        uint32_t io_limit_count;
+        uint8_t require_all_layers; /* 0 or 1 */
+        uint8_t test_device;        /* 0 or 1: the test register exists */
+        uint8_t reserved[2];
+        struct io_limit io_limits[SPEC_IO_LIMITS_MAX];
+};
+
+/* Every field at its default, name and kernel empty. */
+void guest_spec_init(struct guest_spec *s);
+
+/*
+ * Checks everything that can be checked without the host: lengths, zero termination, ranges, enums, the
+ * name's alphabet. Errors have STATUS_USAGE (name, numbers) or STATUS_IMAGE (command line too long). Returns
+ * 0 or -EINVAL.
+ */
+int guest_spec_validate(const struct guest_spec *s, struct err *e);
+
+/* Is this a valid guest name? */
+bool guest_name_valid(const char *name);
+
+/*
+ * Setters shared by flags and JSON: each checks its own value and names the field in the error (STATUS_USAGE;
+ * STATUS_IMAGE for the command line's length).
+ */
+int guest_spec_set_name(struct guest_spec *s, const char *name, struct err *e);
+int guest_spec_set_kernel(struct guest_spec *s, const char *path, struct err *e);
+int guest_spec_set_initrd(struct guest_spec *s, const char *path, struct err *e);
+int guest_spec_set_cmdline(struct guest_spec *s, const char *text, struct err *e);
+int guest_spec_set_vcpus(struct guest_spec *s, uint64_t vcpus, struct err *e);
+int guest_spec_set_memory(struct guest_spec *s, uint64_t bytes, struct err *e);
+int guest_spec_set_cpu_model(struct guest_spec *s, const char *word, struct err *e); /* "host" | "baseline" */
+int guest_spec_set_on_reset(struct guest_spec *s, const char *word, struct err *e);  /* "restart" | "exit" */
+int guest_spec_set_cpu_limit(struct guest_spec *s, uint64_t percent, struct err *e); /* 1..6500 */
+int guest_spec_add_io_limit(struct guest_spec *s, const struct io_limit *limit, struct err *e);
+
+/* The words for printing. */
+const char *cpu_model_name(uint32_t model);
+const char *on_reset_name(uint32_t on_reset);
