@@ -397,6 +397,20 @@ static void transmit_back_pressure(void **state)
         assert_int_equal(host.out_len, 17);
 }
 
+static void transmit_keeps_the_order(void **state)
+{
+        open_port(0);
+        host.accept = 0;
+        out(UART_TX, 'a');
+        host.accept = SIZE_MAX; /* ready again, but 'a' waits for the flush */
+        out(UART_TX, 'b');
+        assert_int_equal(host.out_len, 0);
+        uart_flush(&host.u, &ops, &host);
+        out(UART_TX, 'c');
+        assert_int_equal(host.out_len, 3);
+        assert_memory_equal(host.out, "abc", 3);
+}
+
 static void transmit_without_fifo_and_reset(void **state)
 {
         out(UART_MCR, UART_MCR_OUT2);
@@ -530,6 +544,7 @@ int main(void)
                 cmocka_unit_test_setup(receive_limits, setup),
                 cmocka_unit_test_setup(transmit_at_once, setup),
                 cmocka_unit_test_setup(transmit_back_pressure, setup),
+                cmocka_unit_test_setup(transmit_keeps_the_order, setup),
                 cmocka_unit_test_setup(transmit_without_fifo_and_reset, setup),
                 cmocka_unit_test_setup(random_access, setup),
                 cmocka_unit_test_setup(polite_writer_loses_nothing, setup),

@@ -148,7 +148,7 @@ int acpi_write_tables(const struct guest_ram *ram, unsigned int vcpus, gpa_t *re
         struct acpi_xsdt xsdt = {.header = header("XSDT", 1, sizeof(xsdt))};
         int r;
 
-        if (vcpus < 1 || vcpus > ACPI_CPUS_MAX)
+        if (vcpus < 1 || vcpus > SPEC_VCPUS_MAX)
                 return err_set(e, -EINVAL, "describe a machine with %u processors", vcpus);
 
         r = table_put(&area, dsdt_aml, sizeof(dsdt_aml), &dsdt, e);

@@ -6,6 +6,8 @@
 
 #include <stdint.h>
 
+#include "spec/guest_spec.h"
+
 #define ACPI_PACKED __attribute__((packed))
 
 /* 5.2.5.3 Root System Description Pointer */
@@ -116,17 +118,16 @@ struct acpi_madt_ioapic {
 } ACPI_PACKED;
 #define ACPI_MADT_IOAPIC 1
 
-#define ACPI_CPUS_MAX 64
-
 /* 5.2.12 Multiple APIC Description Table; cut after the last processor */
 struct acpi_madt {
         struct acpi_header header;
         uint32_t local_apic_address;
         uint32_t flags; /* PCAT_COMPAT clear: no 8259 PICs */
         struct acpi_madt_ioapic ioapic;
-        struct acpi_madt_lapic lapic[ACPI_CPUS_MAX];
+        struct acpi_madt_lapic lapic[SPEC_VCPUS_MAX];
 } ACPI_PACKED;
 
+_Static_assert(SPEC_VCPUS_MAX < 0xff, "Local APIC entries have 8-bit ids, 0xff being broadcast");
 _Static_assert(sizeof(struct acpi_rsdp) == 36, "ACPI 6.3, 5.2.5.3");
 _Static_assert(sizeof(struct acpi_header) == 36, "ACPI 6.3, 5.2.6");
 _Static_assert(sizeof(struct acpi_gas) == 12, "ACPI 6.3, 5.2.3.2");
