@@ -5,6 +5,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -16,7 +17,11 @@
 #define SPEC_VCPUS_MAX       64
 #define SPEC_MEMORY_MIN      (2ULL << 20) /* bytes: room for the first MiB and a small guest */
 #define SPEC_MEMORY_MAX      (1ULL << 46) /* bytes: the host's physical address width decides before this does */
+#define SPEC_CPU_LIMIT_MAX   ((SPEC_VCPUS_MAX + 1) * 100) /* percent of one CPU: all vCPUs and one more */
 #define SPEC_IO_LIMITS_MAX   8
+#define SPEC_IO_RATE_MAX     (1ULL << 50) /* bytes or operations per second: beyond any device, fits JSON */
+#define SPEC_DEV_MAJOR_MAX   4095         /* include/linux/kdev_t.h: 12 bits of major, 20 of minor number */
+#define SPEC_DEV_MINOR_MAX   1048575
 #define SPEC_DEFAULT_CMDLINE "console=ttyS0 panic=-1"
 #define SPEC_DEFAULT_MEMORY  (512ULL << 20)
 
@@ -54,29 +59,48 @@ void guest_spec_init(struct guest_spec *s);
 
 /*
  * Checks everything that can be checked without the host: lengths, zero termination, ranges, enums, the
- * name's alphabet. Errors have STATUS_USAGE (name, numbers) or STATUS_IMAGE (command line too long). Returns
- * 0 or -EINVAL.
+ * name's alphabet, that name and kernel are there. Errors have STATUS_USAGE (name, numbers) or STATUS_IMAGE
+ * (command line too long). Returns 0 or -EINVAL.
  */
 int guest_spec_validate(const struct guest_spec *s, struct err *e);
+
+/*
+ * Takes the len bytes that another process wrote: copies them once, checks length, version and size
+ * (STATUS_FAILURE: the two programs are not of one build), validates the copy as guest_spec_validate() does
+ * and only then gives it out. Returns 0 or -EINVAL.
+ */
+int guest_spec_from_bytes(const void *buf, size_t len, struct guest_spec *ret, struct err *e);
+
+/*
+ * The same for what a configuration file gave, before the flags are applied: name and kernel may still be
+ * empty, everything else is checked.
+ */
+int guest_spec_draft_from_bytes(const void *buf, size_t len, struct guest_spec *ret, struct err *e);
 
 /* Is this a valid guest name? */
 bool guest_name_valid(const char *name);
 
 /*
- * Setters shared by flags and JSON: each checks its own value and names the field in the error (STATUS_USAGE;
- * STATUS_IMAGE for the command line's length).
+ * Setters shared by flags and JSON: each checks its own value and names the field, by its JSON key, in the
+ * error (STATUS_USAGE; STATUS_IMAGE for the command line's length). A failed setter changes nothing. They
+ * return 0 or -EINVAL.
  */
 int guest_spec_set_name(struct guest_spec *s, const char *name, struct err *e);
 int guest_spec_set_kernel(struct guest_spec *s, const char *path, struct err *e);
-int guest_spec_set_initrd(struct guest_spec *s, const char *path, struct err *e);
+int guest_spec_set_initrd(struct guest_spec *s, const char *path, struct err *e); /* "": none */
 int guest_spec_set_cmdline(struct guest_spec *s, const char *text, struct err *e);
 int guest_spec_set_vcpus(struct guest_spec *s, uint64_t vcpus, struct err *e);
 int guest_spec_set_memory(struct guest_spec *s, uint64_t bytes, struct err *e);
 int guest_spec_set_cpu_model(struct guest_spec *s, const char *word, struct err *e); /* "host" | "baseline" */
 int guest_spec_set_on_reset(struct guest_spec *s, const char *word, struct err *e);  /* "restart" | "exit" */
 int guest_spec_set_cpu_limit(struct guest_spec *s, uint64_t percent, struct err *e); /* 1..6500 */
+
+/*
+ * Adds the limits of one device, at least one of them not 0. When the device has an entry already, the limits
+ * given here replace the entry's, and the others of the entry stay. At most SPEC_IO_LIMITS_MAX devices.
+ */
 int guest_spec_add_io_limit(struct guest_spec *s, const struct io_limit *limit, struct err *e);
 
-/* The words for printing. */
+/* The words for printing; "unknown" for a value outside the enum. */
 const char *cpu_model_name(uint32_t model);
 const char *on_reset_name(uint32_t on_reset);
