@@ -1,0 +1,689 @@
+/* The policy compiler: what it reads, what it refuses, and what its programs do when they run. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/audit.h>
+#include <linux/futex.h>
+#include <linux/kvm.h>
+#include <seccomp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../../tools/policy/bpf_run.h"
+#include "../../tools/policy/policy.h"
+#include "base/io.h"
+#include "jail/policy.h"
+
+#define GARBAGE 0xdead000000000000ULL /* in an upper half */
+
+extern const struct jail_policy policy_example;
+
+/* Everything a test touches: a directory for its files, and the compiler's objects. */
+struct bench {
+        char dir[64];
+        struct policy *policy;
+        struct bpf_program *prog;
+        struct err err;
+};
+
+static int bench_setup(void **state)
+{
+        struct bench *b = calloc(1, sizeof(*b));
+
+        if (!b)
+                return -1;
+        *state = b;
+        snprintf(b->dir, sizeof(b->dir), "/tmp/test_policy.XXXXXX");
+        b->prog = calloc(1, sizeof(*b->prog));
+        return b->prog && mkdtemp(b->dir) ? 0 : -1;
+}
+
+static int bench_teardown(void **state)
+{
+        struct bench *b = *state;
+        static const char *const names[] = {"a.policy", "b.policy", "c.policy", "x.h", "y.h"};
+        char path[PATH_MAX];
+
+        for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+                snprintf(path, sizeof(path), "%s/%s", b->dir, names[i]);
+                unlink(path);
+        }
+        rmdir(b->dir);
+        free(b->policy);
+        free(b->prog);
+        free(b);
+        return 0;
+}
+
+static void file_put(struct bench *b, const char *name, const char *text)
+{
+        char path[PATH_MAX];
+        int fd;
+
+        snprintf(path, sizeof(path), "%s/%s", b->dir, name);
+        fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+        assert_true(fd >= 0);
+        assert_int_equal(io_write_all(fd, text, strlen(text)), 0);
+        close(fd);
+}
+
+static int defines_read(struct bench *b, const char *name)
+{
+        char path[PATH_MAX];
+
+        snprintf(path, sizeof(path), "%s/%s", b->dir, name);
+        return policy_read_defines(b->policy, path, &b->err);
+}
+
+static void policy_reset(struct bench *b)
+{
+        free(b->policy);
+        b->policy = policy_new();
+        assert_non_null(b->policy);
+        b->err = ERR_INIT;
+}
+
+static int parse_file(struct bench *b)
+{
+        char path[PATH_MAX];
+
+        snprintf(path, sizeof(path), "%s/a.policy", b->dir);
+        return policy_parse(b->policy, path, &b->err);
+}
+
+/* Parses, emits and verifies a.policy, with the names already in the policy. */
+static int compile_file(struct bench *b)
+{
+        int r = parse_file(b);
+
+        if (r == 0)
+                r = policy_emit(b->policy, b->prog, &b->err);
+        if (r == 0)
+                r = policy_verify(b->policy, b->prog, &b->err);
+        return r;
+}
+
+static int compile_text(struct bench *b, const char *text)
+{
+        policy_reset(b);
+        file_put(b, "a.policy", text);
+        return compile_file(b);
+}
+
+static void must_compile(struct bench *b, const char *text)
+{
+        if (compile_text(b, text) < 0)
+                fail_msg("%s", b->err.text);
+}
+
+static bool allowed(const struct bench *b, int nr, uint64_t a0, uint64_t a1, uint64_t a2)
+{
+        struct seccomp_data d = {.nr = nr, .arch = AUDIT_ARCH_X86_64, .args = {a0, a1, a2}};
+        uint32_t action = bpf_run(b->prog->filter, b->prog->len, &d);
+
+        assert_true(action == SECCOMP_RET_ALLOW || action == SECCOMP_RET_KILL_PROCESS);
+        return action == SECCOMP_RET_ALLOW;
+}
+
+static void allows_what_it_names(void **state)
+{
+        struct bench *b = *state;
+
+        must_compile(b, "# comment\n"
+                        "\n"
+                        "ioctl [arg0 == 5, arg1 == KVM_RUN] : runs\n"
+                        "ioctl [ arg0==5 ,arg1==KVM_GET_REGS ]: report\n"
+                        "  read : # and : may stand [in] a reason\t\n"
+                        "mmap [arg2 & PROT_EXEC == 0] : memory\r\n"
+                        "futex [arg1 == FUTEX_WAIT|FUTEX_PRIVATE_FLAG] : lock\n"
+                        "futex [arg1 == 0x81] : unlock");
+        assert_int_equal(b->policy->rule_count, 6);
+        assert_string_equal(b->policy->rules[2].reason, "# and : may stand [in] a reason");
+        assert_int_equal(b->policy->rules[5].line, 8);
+
+        assert_true(allowed(b, SYS_ioctl, 5, KVM_RUN, 0));
+        assert_true(allowed(b, SYS_ioctl, 5, KVM_GET_REGS, 99));
+        assert_false(allowed(b, SYS_ioctl, 5, KVM_SET_REGS, 0));
+        assert_false(allowed(b, SYS_ioctl, 6, KVM_RUN, 0));
+        assert_true(allowed(b, SYS_read, 1, 2, 3));
+        assert_false(allowed(b, SYS_write, 1, 2, 3));
+        assert_true(allowed(b, SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE));
+        assert_false(allowed(b, SYS_mmap, 0, 4096, PROT_READ | PROT_EXEC));
+        assert_true(allowed(b, SYS_futex, 0, FUTEX_WAIT_PRIVATE, 0));
+        assert_true(allowed(b, SYS_futex, 0, FUTEX_WAKE_PRIVATE, 0));
+        assert_false(allowed(b, SYS_futex, 0, FUTEX_WAIT, 0));
+}
+
+static void closed_ways(void **state)
+{
+        static const uint32_t archs[] = {AUDIT_ARCH_I386, AUDIT_ARCH_AARCH64, 0, 0xffffffff};
+        struct bench *b = *state;
+
+        must_compile(b, "read : r\nioctl [arg1 == KVM_RUN] : r\n");
+        for (size_t i = 0; i < ARRAY_LEN(archs); i++) {
+                struct seccomp_data d = {.nr = SYS_read, .arch = archs[i]};
+
+                assert_int_equal(bpf_run(b->prog->filter, b->prog->len, &d), SECCOMP_RET_KILL_PROCESS);
+        }
+        assert_true(allowed(b, SYS_read, 0, 0, 0));
+        assert_false(allowed(b, SYS_read | 0x40000000, 0, 0, 0));
+        assert_false(allowed(b, SYS_ioctl | 0x40000000, 0, KVM_RUN, 0));
+        assert_false(allowed(b, -1, 0, 0, 0));
+}
+
+/* Conditions and arguments, with the verdict written by hand. */
+static void comparisons(void **state)
+{
+        static const struct {
+                const char *condition;
+                uint64_t arg;
+                bool allowed;
+        } cases[] = {
+                {"arg2 == 7", 7, true},
+                {"arg2 == 7", GARBAGE | 7, true}, /* the kernel takes an int: this is 7 */
+                {"arg2 == 7", 8, false},
+                {"arg2:64 == 7", 7, true},
+                {"arg2:64 == 7", GARBAGE | 7, false},
+                {"arg2:64 == 0x100000007", 0x100000007, true},
+                {"arg2:64 == 0x100000007", 7, false},
+                {"arg2 == -1", 0xffffffff, true},
+                {"arg2 == -1", UINT64_MAX, true},
+                {"arg2:64 == -1", 0xffffffff, false},
+                {"arg2:64 == -1", UINT64_MAX, true},
+                {"arg2 == AT_FDCWD", (uint32_t)AT_FDCWD, true},
+                {"arg2 != 7", 7, false},
+                {"arg2 != 7", GARBAGE | 7, false}, /* garbage must not make a 7 something else */
+                {"arg2 != 7", GARBAGE | 8, true},
+                {"arg2:64 != 7", 7, false},
+                {"arg2:64 != 7", GARBAGE | 7, true},
+                {"arg2 <= 7", 7, true},
+                {"arg2 <= 7", 8, false},
+                {"arg2 <= 7", GARBAGE | 7, true},
+                {"arg2 <= 7", 0xffffffff, false}, /* unsigned */
+                {"arg2:64 <= 7", GARBAGE | 7, false},
+                {"arg2:64 <= 0x200000007", 0x100000009, true},
+                {"arg2:64 <= 0x200000007", 0x200000007, true},
+                {"arg2:64 <= 0x200000007", 0x200000008, false},
+                {"arg2:64 <= 0x200000007", 0x300000000, false},
+                {"arg2 >= 7", 7, true},
+                {"arg2 >= 7", 6, false},
+                {"arg2 >= 7", GARBAGE | 6, false}, /* nor a 6 something big */
+                {"arg2:64 >= 7", GARBAGE | 6, true},
+                {"arg2:64 >= 0x200000007", 0x200000007, true},
+                {"arg2:64 >= 0x200000007", 0x200000006, false},
+                {"arg2:64 >= 0x200000007", 0x1ffffffff, false},
+                {"arg2:64 >= 0x200000007", 0x300000000, true},
+                {"arg2 & 6 == 4", 5, true},
+                {"arg2 & 6 == 4", 6, false},
+                {"arg2 & 6 == 4", GARBAGE | 0xc, true},
+                {"arg2 & 2|4 == 2|4", 6, true},
+                {"arg2 & 2|4 == 2|4", 4, false},
+                {"arg2:64 & 0xfffffffffffffffe == 0", 1, true},
+                {"arg2:64 & 0xfffffffffffffffe == 0", 0x100000000, false},
+                {"arg2 >= 4, arg2 <= 6, arg2 != 5", 4, true},
+                {"arg2 >= 4, arg2 <= 6, arg2 != 5", 5, false},
+                {"arg2 >= 4, arg2 <= 6, arg2 != 5", 7, false},
+        };
+        struct bench *b = *state;
+
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+                char text[128];
+
+                snprintf(text, sizeof(text), "read [%s] : r", cases[i].condition);
+                must_compile(b, text);
+                if (allowed(b, SYS_read, 0, 0, cases[i].arg) != cases[i].allowed)
+                        fail_msg("[%s] with %#llx", cases[i].condition, (unsigned long long)cases[i].arg);
+        }
+}
+
+static void refuses(void **state)
+{
+        static const struct {
+                const char *text;
+                const char *error; /* after the file's path */
+        } cases[] = {
+                {"read\n", ":1: no reason"},
+                {"read :\n", ":1: read: the reason is empty"},
+                {"read : ok\nwrite :  \t\n", ":2: write: the reason is empty"},
+                {"read [arg0 == 1]\n", ":1: no reason"},
+                {"read [arg0 == 1 : reason\n", ":1: [ without ]"},
+                {"raed : typo\n", ":1: unknown system call raed"},
+                {": nothing\n", ":1: unknown system call "},
+                {"socketcall : only i386 has it\n", ":1: unknown system call socketcall"},
+                {"read write : two\n", ":1: no reason"},
+                {"read [] : r\n", ":1: no arg0 to arg5"},
+                {"read [arg6 == 1] : r\n", ":1: no arg0 to arg5"},
+                {"read [arg == 1] : r\n", ":1: no arg0 to arg5"},
+                {"read [arg0 = 1] : r\n", ":1: no ==, !=, <=, >= or &"},
+                {"read [arg0 < 1] : r\n", ":1: no ==, !=, <=, >= or &"},
+                {"read [arg0:32 == 1] : r\n", ":1: no ==, !=, <=, >= or &"},
+                {"read [arg0 & 1] : r\n", ":1: a mask must be followed by =="},
+                {"read [arg0 & 1 != 0] : r\n", ":1: a mask must be followed by =="},
+                {"read [arg0 & 1 == 2] : r\n", ":1: never true"},
+                {"read [arg0 ==] : r\n", ":1: a number or a name is missing"},
+                {"read [arg0 == 1|] : r\n", ":1: a number or a name is missing"},
+                {"read [arg0 == 1,] : r\n", ":1: no arg0 to arg5"},
+                {"read [arg0 == 1 2] : r\n", ":1: not understood"},
+                {"read [arg0 == NO_SUCH] : r\n", ":1: unknown constant NO_SUCH"},
+                {"read [arg0 == 12x] : r\n", ":1: not a decimal or 0x number"},
+                {"read [arg0 == 010] : r\n", ":1: not a decimal or 0x number"},
+                {"read [arg0 == 0x] : r\n", ":1: not a decimal or 0x number"},
+                {"read [arg0 == 0x100000000] : r\n", ":1: value does not fit the low 32 bits"},
+                {"read [arg0 == -2147483649] : r\n", ":1: value does not fit the low 32 bits"},
+                {"read [arg0:64 == 0x10000000000000000] : r\n", ":1: number beyond 64 bits"},
+                {"read [arg0 == 1, arg0 == 2] : r\n", ":1: no value of arg0 found"},
+                {"read [arg0 >= 2, arg0 <= 1] : r\n", ":1: no value of arg0 found"},
+                {"read : a\nread : b\n", ":2: read: duplicate of "},
+                {"read [arg0 == 1, arg1 == 2] : a\nread [arg1 == 0x2, arg0 == 1] : b\n",
+                 ":2: read: duplicate of "},
+                {"read : a\nread [arg0 == 1] : b\n", ":2: read: already allowed by the wider entry"},
+                {"read [arg0 == 1] : a\nread : b\n", ":2: read: wider than, and so hides,"},
+                {"ioctl : all of them\n", ":1: ioctl without its request"},
+                {"ioctl [arg0 == 3] : all of them\n", ":1: ioctl without its request"},
+                {"ioctl [arg1 != KVM_RUN] : all but one\n", ":1: ioctl without its request"},
+                {"", ":1: no entries"},
+                {"# nothing\n", ":1: no entries"},
+                {"include\n", ":1: include names no file"},
+        };
+        struct bench *b = *state;
+        size_t prefix = strlen(b->dir) + strlen("/a.policy");
+
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+                if (compile_text(b, cases[i].text) >= 0)
+                        fail_msg("accepted: %s", cases[i].text);
+                assert_memory_equal(b->err.text, b->dir, strlen(b->dir));
+                if (strncmp(b->err.text + prefix, cases[i].error, strlen(cases[i].error)) != 0)
+                        fail_msg("%s gives: %s", cases[i].text, b->err.text);
+                assert_null(strchr(b->err.text, '\n'));
+        }
+}
+
+static void includes(void **state)
+{
+        struct bench *b = *state;
+        char want[128];
+
+        file_put(b, "b.policy", "write : from b\n");
+        must_compile(b, "read : from a\ninclude b.policy\nclose : from a\n");
+        assert_int_equal(b->policy->rule_count, 3);
+        assert_string_equal(b->policy->rules[1].call, "write");
+        assert_true(allowed(b, SYS_write, 0, 0, 0));
+
+        /* An error inside an include is placed there, one about the include itself on its line. */
+        file_put(b, "b.policy", "write : w\nclose\n");
+        assert_int_equal(compile_text(b, "include b.policy\n"), -EINVAL);
+        snprintf(want, sizeof(want), "%s/b.policy:2: no reason", b->dir);
+        assert_memory_equal(b->err.text, want, strlen(want));
+        assert_int_equal(compile_text(b, "read : r\ninclude missing.policy\n"), -ENOENT);
+        snprintf(want, sizeof(want), "%s/a.policy:2: ", b->dir);
+        assert_memory_equal(b->err.text, want, strlen(want));
+
+        file_put(b, "b.policy", "include a.policy\n");
+        assert_int_equal(compile_text(b, "read : r\ninclude b.policy\n"), -EINVAL);
+        assert_non_null(strstr(b->err.text, "/b.policy:1: "));
+        assert_non_null(strstr(b->err.text, "a.policy includes itself"));
+
+        file_put(b, "b.policy", "read : again\n");
+        assert_int_equal(compile_text(b, "read : r\ninclude b.policy\n"), -EINVAL);
+        assert_non_null(strstr(b->err.text, "/b.policy:1: read: duplicate of "));
+}
+
+/* A chain of `files` files, each including the next, made in directories inside one another. */
+static int chain_compile(struct bench *b, unsigned int files)
+{
+        char path[PATH_MAX], top[PATH_MAX];
+        int r;
+
+        policy_reset(b);
+        for (unsigned int i = 0; i < files; i++) {
+                FILE *f;
+
+                snprintf(path, sizeof(path), "%s/chain%u", b->dir, i);
+                f = fopen(path, "we");
+                assert_non_null(f);
+                if (i + 1 < files)
+                        fprintf(f, "include chain%u\n", i + 1);
+                else
+                        fputs("read : at the end\n", f);
+                fclose(f);
+        }
+        snprintf(top, sizeof(top), "%s/chain0", b->dir);
+        r = policy_parse(b->policy, top, &b->err);
+        for (unsigned int i = 0; i < files; i++) {
+                snprintf(path, sizeof(path), "%s/chain%u", b->dir, i);
+                unlink(path);
+        }
+        return r;
+}
+
+/* Text of `count` entries for one call, and one of another call behind them. */
+static char *many_entries(unsigned int count, unsigned int conditions)
+{
+        char *text = NULL;
+        size_t size;
+        FILE *f = open_memstream(&text, &size);
+
+        assert_non_null(f);
+        for (unsigned int i = 0; i < count; i++) {
+                fprintf(f, "fcntl [arg1 == %u", i);
+                for (unsigned int j = 1; j < conditions; j++)
+                        fprintf(f, ", arg2 & %u == 0", 1U << j);
+                fputs("] : r\n", f);
+        }
+        fputs("read : r\n", f);
+        assert_int_equal(fclose(f), 0);
+        return text;
+}
+
+static void limits(void **state)
+{
+        struct bench *b = *state;
+        char line[POLICY_TEXT_MAX + 16], *text;
+
+        assert_int_equal(chain_compile(b, POLICY_INCLUDE_DEPTH_MAX), 0);
+        assert_int_equal(chain_compile(b, POLICY_INCLUDE_DEPTH_MAX + 1), -EINVAL);
+        assert_non_null(strstr(b->err.text, "deep"));
+
+        /* More alternatives than a conditional jump reaches over. */
+        text = many_entries(120, 1);
+        must_compile(b, text);
+        assert_true(allowed(b, SYS_fcntl, 0, 119, 0));
+        assert_false(allowed(b, SYS_fcntl, 0, 120, 0));
+        assert_true(allowed(b, SYS_read, 0, 0, 0));
+        free(text);
+
+        text = many_entries(POLICY_RULES_MAX - 1, 1);
+        policy_reset(b);
+        file_put(b, "a.policy", text);
+        assert_int_equal(parse_file(b), 0);
+        assert_int_equal(b->policy->rule_count, POLICY_RULES_MAX);
+        free(text);
+
+        text = many_entries(POLICY_RULES_MAX, 1);
+        assert_int_equal(compile_text(b, text), -EINVAL);
+        assert_non_null(strstr(b->err.text, ":513: more than 512 entries"));
+        free(text);
+
+        text = many_entries(1, POLICY_CONDITIONS_MAX);
+        must_compile(b, text);
+        free(text);
+        text = many_entries(1, POLICY_CONDITIONS_MAX + 1);
+        assert_int_equal(compile_text(b, text), -EINVAL);
+        assert_non_null(strstr(b->err.text, "more than 8 conditions"));
+        free(text);
+
+        text = many_entries(300, POLICY_CONDITIONS_MAX);
+        assert_int_equal(compile_text(b, text), -E2BIG);
+        free(text);
+
+        memset(line, 'x', sizeof(line));
+        memcpy(line, "read:", 5);
+        line[5 + POLICY_TEXT_MAX - 1] = '\0';
+        must_compile(b, line);
+        line[5 + POLICY_TEXT_MAX - 1] = 'x';
+        line[5 + POLICY_TEXT_MAX] = '\0';
+        assert_int_equal(compile_text(b, line), -EINVAL);
+}
+
+static void defines(void **state)
+{
+        struct bench *b = *state;
+
+        file_put(b, "x.h",
+                 "#pragma once\n"
+                 "#define FD_A 3\n"
+                 "#define FD_B\t0x1fU /* why */\n"
+                 "#define FD_C   7 // why\n"
+                 "#define FD_D (FD_A + 1)\n"
+                 "#define FD_E 1 + 1\n"
+                 "#define FN(x) 9\n"
+                 "#define ALL 0xffffffffffffffffULL\n"
+                 "#define NOWHERE -1\n"
+                 "#define PROT_EXEC 4\n"
+                 "#define FD_A 3\n");
+        policy_reset(b);
+        assert_int_equal(defines_read(b, "x.h"), 0);
+        file_put(b, "a.policy",
+                 "read [arg0 == FD_A|FD_B] : r\nread [arg0 == FD_C] : r\n"
+                 "write [arg0:64 == ALL] : w\nclose [arg0 == NOWHERE] : c\n");
+        assert_int_equal(compile_file(b), 0);
+        assert_true(allowed(b, SYS_read, 0x1f, 0, 0));
+        assert_true(allowed(b, SYS_read, 7, 0, 0));
+        assert_false(allowed(b, SYS_read, 3, 0, 0));
+        assert_false(allowed(b, SYS_write, 0xffffffff, 0, 0));
+        assert_true(allowed(b, SYS_close, 0xffffffff, 0, 0));
+
+        for (const char *const *name = (const char *const[]){"FD_D", "FD_E", "FN", "x", NULL}; *name;
+             name++) {
+                char text[64];
+
+                snprintf(text, sizeof(text), "read [arg0 == %s] : r", *name);
+                policy_reset(b);
+                assert_int_equal(defines_read(b, "x.h"), 0);
+                file_put(b, "a.policy", text);
+                assert_int_equal(compile_file(b), -EINVAL);
+                assert_non_null(strstr(b->err.text, "unknown constant"));
+        }
+
+        policy_reset(b);
+        file_put(b, "y.h", "\n#define FD_A 4\n");
+        assert_int_equal(defines_read(b, "x.h"), 0);
+        assert_int_equal(defines_read(b, "y.h"), -EINVAL);
+        assert_non_null(strstr(b->err.text, "/y.h:2: FD_A is already known with another value"));
+        policy_reset(b);
+        file_put(b, "y.h", "#define PROT_EXEC 0\n");
+        assert_int_equal(defines_read(b, "y.h"), -EINVAL);
+        file_put(b, "y.h", "#define HUGE 0x10000000000000000\n");
+        assert_int_equal(defines_read(b, "y.h"), -ERANGE);
+        assert_int_equal(defines_read(b, "missing.h"), -ENOENT);
+}
+
+/* The checker and the verifier must notice programs that are wrong, or their silence means nothing. */
+static void notices_broken_programs(void **state)
+{
+        struct bench *b = *state;
+        struct sock_filter *f = b->prog->filter;
+        unsigned int tried = 0;
+
+        must_compile(b,
+                     "ioctl [arg0 == 5, arg1 == KVM_RUN] : a\nioctl [arg0 == 5, arg1 == KVM_NMI] : a\n"
+                     "read : b\nmmap [arg2 & 4 == 0] : c\nlseek [arg1:64 >= 0x200000007, arg2 != 3] : d\n");
+        for (unsigned int at = 0; at < b->prog->len; at++) {
+                struct sock_filter good = f[at];
+
+                if (good.code == (BPF_RET | BPF_K))
+                        f[at].k = good.k == SECCOMP_RET_ALLOW ? SECCOMP_RET_KILL_PROCESS : SECCOMP_RET_ALLOW;
+                else if (BPF_CLASS(good.code) == BPF_LD)
+                        f[at].k = (good.k + 4) % sizeof(struct seccomp_data);
+                else
+                        f[at].k ^= 1;
+                if (policy_verify(b->policy, b->prog, &b->err) != -EINVAL)
+                        fail_msg("instruction %u changed unnoticed", at);
+                f[at] = good;
+                if (BPF_CLASS(good.code) == BPF_JMP && good.jt != good.jf) {
+                        f[at].jt = good.jf;
+                        f[at].jf = good.jt;
+                        if (policy_verify(b->policy, b->prog, &b->err) != -EINVAL)
+                                fail_msg("branches of instruction %u swapped unnoticed", at);
+                        f[at] = good;
+                }
+                tried++;
+        }
+        assert_true(tried > 25);
+        assert_int_equal(policy_verify(b->policy, b->prog, &b->err), 0);
+}
+
+static void checks_programs(void **state)
+{
+        static const struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+        static const struct sock_filter bad[][2] = {
+                {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW), BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0)},
+                {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)},
+                {BPF_STMT(BPF_RET | BPF_A, 0), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)},
+                {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 2), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)},
+                {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 64), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)},
+                {BPF_STMT(BPF_JMP | BPF_JA, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)},
+                {BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)},
+                {BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)},
+                {BPF_STMT(BPF_ST, 0), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)},
+        };
+        struct seccomp_data d = {0};
+        unsigned int at;
+
+        assert_int_equal(bpf_check(&allow, 1, &at), 0);
+        assert_int_equal(bpf_run(&allow, 1, &d), SECCOMP_RET_ALLOW);
+        assert_int_equal(bpf_check(&allow, 0, &at), -EINVAL);
+        for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+                at = 9;
+                assert_int_equal(bpf_check(bad[i], 2, &at), -EINVAL);
+                assert_int_equal(at, i == 0 ? 1 : 0);
+                if (i > 0)
+                        assert_int_equal(bpf_run(bad[i], 2, &d), SECCOMP_RET_KILL_PROCESS);
+        }
+}
+
+/* libseccomp's program for the same rules: another hand's reading of what they mean. */
+static unsigned int libseccomp_compile(const struct policy *p, struct sock_filter *ret, unsigned int max)
+{
+        scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
+        int fd = memfd_create("filter", MFD_CLOEXEC);
+        off_t size;
+
+        assert_non_null(ctx);
+        assert_true(fd >= 0);
+        assert_int_equal(seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), 0);
+        for (unsigned int i = 0; i < p->rule_count; i++) {
+                const struct rule *r = &p->rules[i];
+                struct scmp_arg_cmp args[POLICY_CONDITIONS_MAX];
+
+                for (unsigned int j = 0; j < r->condition_count; j++) {
+                        const struct condition *c = &r->conditions[j];
+                        uint64_t mask = c->op == CONDITION_MASKED_EQ ? c->mask
+                                        : c->wide                    ? UINT64_MAX
+                                                                     : UINT32_MAX;
+
+                        assert_true(c->op == CONDITION_EQ || c->op == CONDITION_MASKED_EQ);
+                        args[j] = (struct scmp_arg_cmp){c->arg, SCMP_CMP_MASKED_EQ, mask, c->value};
+                }
+                assert_int_equal(seccomp_rule_add_exact_array(ctx, SCMP_ACT_ALLOW, r->nr, r->condition_count,
+                                                              args),
+                                 0);
+        }
+        assert_int_equal(seccomp_export_bpf(ctx, fd), 0);
+        seccomp_release(ctx);
+        size = lseek(fd, 0, SEEK_END);
+        assert_true(size > 0 && (size_t)size <= max * sizeof(*ret));
+        assert_int_equal(io_pread_all(fd, ret, (size_t)size, 0), 0);
+        close(fd);
+        return (unsigned int)((size_t)size / sizeof(*ret));
+}
+
+static void agrees_with_libseccomp(void **state)
+{
+        static const int calls[] = {SYS_ioctl,  SYS_read,  SYS_mmap,
+                                    SYS_futex,  SYS_write, SYS_lseek,
+                                    SYS_execve, -1,        SYS_read | 0x40000000};
+        static const uint64_t values[] = {0, 1, 2, 3, 4, 5, 6, 7, KVM_RUN, KVM_NMI, 128, 129, 0x100000003};
+        static struct sock_filter theirs[BPF_MAXINSNS];
+        struct bench *b = *state;
+        unsigned int len, allows = 0;
+        uint32_t seed = 1;
+
+        must_compile(b,
+                     "ioctl [arg0 == 5, arg1 == KVM_RUN] : a\nioctl [arg0 == 6, arg1 == KVM_NMI] : a\n"
+                     "read : b\nmmap [arg2 & 4 == 0] : c\nfutex [arg1 == 128] : d\nfutex [arg1 == 129] : d\n"
+                     "write [arg0 == 3, arg2 & 6 == 2] : e\nwrite [arg1 == 2] : e\n"
+                     "lseek [arg1:64 == 0x100000003] : f\n");
+        len = libseccomp_compile(b->policy, theirs, ARRAY_LEN(theirs));
+        assert_int_equal(bpf_check(theirs, len, NULL), 0);
+        for (unsigned int i = 0; i < 200000; i++) {
+                struct seccomp_data d = {.arch = AUDIT_ARCH_X86_64};
+                uint32_t action;
+
+                seed = seed * 1664525 + 1013904223; /* Numerical Recipes' generator: repeatable is enough */
+                d.nr = calls[(seed >> 8) % ARRAY_LEN(calls)];
+                for (unsigned int arg = 0; arg < 3; arg++) {
+                        seed = seed * 1664525 + 1013904223;
+                        d.args[arg] = values[(seed >> 8) % ARRAY_LEN(values)] | (seed >> 31 ? GARBAGE : 0);
+                }
+                action = bpf_run(b->prog->filter, b->prog->len, &d);
+                assert_int_equal(action, bpf_run(theirs, len, &d));
+                allows += action == SECCOMP_RET_ALLOW;
+        }
+        assert_true(allows > 10000 && allows < 190000);
+}
+
+static uint32_t example_run(int nr, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3)
+{
+        struct seccomp_data d = {.nr = nr, .arch = AUDIT_ARCH_X86_64, .args = {a0, a1, a2, a3}};
+
+        return bpf_run(policy_example.filter, policy_example.len, &d);
+}
+
+/* The program that the build made of example.policy, as a C array. */
+static void example_is_compiled(void **state)
+{
+        assert_int_equal(bpf_check(policy_example.filter, policy_example.len, NULL), 0);
+        assert_int_equal(example_run(SYS_ioctl, 4, KVM_RUN, 0, 0), SECCOMP_RET_ALLOW);
+        assert_int_equal(example_run(SYS_ioctl, 3, KVM_RUN, 0, 0), SECCOMP_RET_KILL_PROCESS);
+        assert_int_equal(example_run(SYS_ioctl, 4, KVM_SET_REGS, 0, 0), SECCOMP_RET_KILL_PROCESS);
+        assert_int_equal(example_run(SYS_write, 3, 0, 4096, 0), SECCOMP_RET_ALLOW);
+        assert_int_equal(example_run(SYS_write, 3, 0, 4097, 0), SECCOMP_RET_KILL_PROCESS);
+        assert_int_equal(example_run(SYS_mmap, 0, 1, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS),
+                         SECCOMP_RET_ALLOW);
+        assert_int_equal(example_run(SYS_mmap, 0, 1, PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS),
+                         SECCOMP_RET_KILL_PROCESS);
+        assert_int_equal(example_run(SYS_mmap, 0, 1, PROT_READ, MAP_PRIVATE), SECCOMP_RET_KILL_PROCESS);
+        assert_int_equal(example_run(SYS_exit_group, 0, 0, 0, 0), SECCOMP_RET_ALLOW);
+        assert_int_equal(example_run(SYS_execve, 0, 0, 0, 0), SECCOMP_RET_KILL_PROCESS);
+}
+
+static void lists(void **state)
+{
+        struct bench *b = *state;
+        char *text = NULL;
+        size_t size;
+        FILE *f = open_memstream(&text, &size);
+
+        assert_non_null(f);
+        must_compile(b, "ioctl [arg0 == 5, arg1 == KVM_RUN] : runs\nread : input\n"
+                        "ioctl [arg0 == 6, arg1 == KVM_RUN] : runs the other\n");
+        policy_write_list(b->policy, b->prog, "some", f);
+        fclose(f);
+        assert_non_null(strstr(text, "Policy some: 2 calls, 4 argument checks, 1 ioctl requests,"));
+        assert_non_null(strstr(text, "\nioctl\n    [arg0 == 5, arg1 == KVM_RUN]: runs\n"
+                                     "    [arg0 == 6, arg1 == KVM_RUN]: runs the other\n"));
+        assert_non_null(strstr(text, "\nread\n    any arguments: input\n"));
+        free(text);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
+        const struct CMUnitTest tests[] = {
+                TEST(allows_what_it_names),
+                TEST(closed_ways),
+                TEST(comparisons),
+                TEST(refuses),
+                TEST(includes),
+                TEST(limits),
+                TEST(defines),
+                TEST(notices_broken_programs),
+                TEST(checks_programs),
+                TEST(agrees_with_libseccomp),
+                TEST(example_is_compiled),
+                TEST(lists),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
