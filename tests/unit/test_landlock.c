@@ -134,7 +134,8 @@ static int try_unlink(const struct scene *s)
 /* Executes a file that is no program: ENOEXEC says that it was allowed to try. */
 static int try_execute(const struct scene *s)
 {
-        char *const argv[] = {"program", NULL}, *const none[] = {NULL};
+        char name[] = "program";
+        char *const argv[] = {name, NULL}, *const none[] = {NULL};
 
         execve(s->program, argv, none);
         return errno == ENOEXEC ? 0 : errno;
@@ -198,6 +199,10 @@ static int try_signal_own_thread(const struct scene *s)
         return result((int)syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), 0));
 }
 
+/*
+ * Two rights cannot be told from what stands around them: REFER is denied by every ruleset, named or not, and
+ * IOCTL_DEV matters only for a device that could be opened.
+ */
 static const struct {
         const char *name;
         attempt_fn *attempt;

@@ -215,6 +215,8 @@ static void comparisons(void **state)
                 {"arg2:64 <= 0x200000007", 0x200000007, true},
                 {"arg2:64 <= 0x200000007", 0x200000008, false},
                 {"arg2:64 <= 0x200000007", 0x300000000, false},
+                {"arg2:64 <= 0xffffffff", 0xffffffff, true},
+                {"arg2:64 <= 0xffffffff", 0x100000000, false},
                 {"arg2 >= 7", 7, true},
                 {"arg2 >= 7", 6, false},
                 {"arg2 >= 7", GARBAGE | 6, false}, /* nor a 6 something big */
@@ -270,6 +272,9 @@ static void refuses(void **state)
                 {"read [arg0 & 1] : r\n", ":1: a mask must be followed by =="},
                 {"read [arg0 & 1 != 0] : r\n", ":1: a mask must be followed by =="},
                 {"read [arg0 & 1 == 2] : r\n", ":1: never true"},
+                {"read [arg0 & 0 == 0] : r\n", ":1: always true"},
+                {"read [arg0 >= 0] : r\n", ":1: always true"},
+                {"read [arg0 <= 0xffffffff] : r\n", ":1: always true"},
                 {"read [arg0 ==] : r\n", ":1: a number or a name is missing"},
                 {"read [arg0 == 1|] : r\n", ":1: a number or a name is missing"},
                 {"read [arg0 == 1,] : r\n", ":1: no arg0 to arg5"},

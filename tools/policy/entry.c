@@ -105,6 +105,19 @@ static int operator_take(const struct policy *p, struct cursor *c, struct condit
         return value_take(p, c, ret->wide, &ret->value, e);
 }
 
+/* A condition that decides nothing makes an entry look narrower than it is. */
+static int condition_check(const struct condition *c, struct err *e)
+{
+        uint64_t max = c->wide ? UINT64_MAX : UINT32_MAX;
+
+        if (c->op == CONDITION_MASKED_EQ && (c->value & ~c->mask))
+                return err_bad(e, STATUS_FAILURE, "never true: the value has bits outside its mask");
+        if ((c->op == CONDITION_MASKED_EQ && c->mask == 0) || (c->op == CONDITION_GE && c->value == 0) ||
+            (c->op == CONDITION_LE && c->value == max))
+                return err_bad(e, STATUS_FAILURE, "always true: every value of arg%u meets it", c->arg);
+        return 0;
+}
+
 static int condition_take(const struct policy *p, struct cursor *c, struct condition *ret, struct err *e)
 {
         int r;
@@ -117,11 +130,7 @@ static int condition_take(const struct policy *p, struct cursor *c, struct condi
         if (ret->wide)
                 c->at += 3;
         r = operator_take(p, c, ret, e);
-        if (r < 0)
-                return r;
-        if (ret->op == CONDITION_MASKED_EQ && (ret->value & ~ret->mask))
-                return err_bad(e, STATUS_FAILURE, "never true: the value has bits outside its mask");
-        return 0;
+        return r < 0 ? r : condition_check(ret, e);
 }
 
 static int conditions_parse(const struct policy *p, const char *text, struct rule *ret, struct err *e)

@@ -71,17 +71,15 @@ static void depfile_write(const struct policy *p, const char *target, FILE *f)
         fputc('\n', f);
 }
 
-/* A failed write leaves no file behind: a build must not go on with half a policy. */
+/* A full disk may show only now. What was written so far stays: the exit status tells the build to distrust
+ * it. */
 static int output_close(FILE *f, const char *path, struct err *e)
 {
         bool failed = ferror(f);
-        int r;
 
         if (fclose(f) == 0 && !failed)
                 return 0;
-        r = errno ? -errno : -EIO;
-        remove(path);
-        return err_set(e, r, "%s", path);
+        return err_set(e, errno ? -errno : -EIO, "%s", path);
 }
 
 static int outputs_write(const struct policy *p, const struct bpf_program *prog, const struct options *o,
@@ -99,7 +97,7 @@ static int outputs_write(const struct policy *p, const struct bpf_program *prog,
                 if (!f)
                         return err_set(e, -errno, "%s", paths[i]);
                 if (i == 0)
-                        policy_write_c(p, prog, o->name, f);
+                        policy_write_c(prog, o->name, f);
                 else if (i == 1)
                         policy_write_list(p, prog, o->name, f);
                 else

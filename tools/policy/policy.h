@@ -121,7 +121,7 @@ int policy_verify(const struct policy *p, const struct bpf_program *prog, struct
 
 /* Prints the program as a C file that defines `const struct jail_policy policy_<name>` (src/jail/policy.h).
  */
-void policy_write_c(const struct policy *p, const struct bpf_program *prog, const char *name, FILE *f);
+void policy_write_c(const struct bpf_program *prog, const char *name, FILE *f);
 
 /* Prints what the policy allows, for people: counts, then each call with its conditions and reasons. */
 void policy_write_list(const struct policy *p, const struct bpf_program *prog, const char *name, FILE *f);

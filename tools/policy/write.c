@@ -3,12 +3,10 @@
 
 #include "policy.h"
 
-void policy_write_c(const struct policy *p, const struct bpf_program *prog, const char *name, FILE *f)
+void policy_write_c(const struct bpf_program *prog, const char *name, FILE *f)
 {
-        fprintf(f,
-                "/* Made by policy-compiler from %s and what it includes. Change that file, not this one. "
-                "*/\n",
-                p->files[p->rules[0].file]);
+        fprintf(f, "/* Made by policy-compiler from the policy of %s. Change that, not this file. */\n",
+                name);
         fputs("#include \"jail/policy.h\"\n\n", f);
         fprintf(f, "extern const struct jail_policy policy_%s;\n\n", name);
         fputs("static const struct sock_filter filter[] = {\n", f);
