@@ -1,6 +1,6 @@
 /*
- * From rules to classic BPF. The program first refuses other architectures and x32, then tests the calls in
- * the order in which the files name them, so a hot call stands first:
+ * From rules to classic BPF. The program first refuses other architectures, then tests the calls in the order
+ * in which the files name them, so a hot call stands first:
  *
  *         jeq <call>, 0, next call
  *         alternative 1: load, compare, ... ; on failure to alternative 2; ret ALLOW
