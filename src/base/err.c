@@ -7,7 +7,7 @@
 
 #include "base/io.h"
 
-static void append(struct err *e, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void append(struct err *e, const char *fmt, va_list ap)
 {
         size_t used = strlen(e->text);
 

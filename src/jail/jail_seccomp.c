@@ -10,6 +10,7 @@
  * guest instead of passing.
  */
 #include "jail/jail_seccomp.h"
+#include "jail/jail_stages.h"
 
 #include <errno.h>
 #include <linux/seccomp.h>
@@ -35,4 +36,13 @@ int jail_seccomp_install(const struct jail_policy *p, struct err *e)
         if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
                 return err_set(e, -errno, "install system-call filter of %u instructions", p->len);
         return 0;
+}
+
+int jail_stage_seccomp(struct jail *j, struct err *e)
+{
+        int r = jail_seccomp_install(j->req->policy, e);
+
+        if (r == 0)
+                j->layers |= LAYER_BIT(LAYER_SECCOMP);
+        return r;
 }

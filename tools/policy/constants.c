@@ -14,6 +14,7 @@
 #include <linux/membarrier.h>
 #include <linux/random.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <linux/vhost.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -33,6 +34,11 @@
 
 #include "policy.h"
 
+/* Younger than the oldest headers we build with: linux/prctl.h, 6.3. */
+#ifndef PR_SET_MDWE
+#define PR_SET_MDWE 65
+#endif
+
 struct constant {
         const char *name;
         int64_t value;
@@ -44,6 +50,8 @@ struct constant {
         }
 
 static const struct constant constants[] = {
+        /* linux/sockios.h */
+        C(SIOCGIFFLAGS),
         /* linux/kvm.h: requests */
         C(KVM_GET_API_VERSION),
         C(KVM_CREATE_VM),
@@ -243,6 +251,7 @@ static const struct constant constants[] = {
         /* sys/prctl.h */
         C(PR_SET_PDEATHSIG),
         C(PR_GET_PDEATHSIG),
+        C(PR_SET_MDWE),
         C(PR_SET_DUMPABLE),
         C(PR_GET_DUMPABLE),
         C(PR_SET_KEEPCAPS),

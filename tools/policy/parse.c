@@ -64,6 +64,12 @@ static int rule_add(struct policy *p, const struct rule *r, struct err *e)
 
                 if (old->nr != r->nr || (!old_covers && !new_covers))
                         continue;
+                /* Between two files it is what their union means: the wider one holds. */
+                if (old->file != r->file) {
+                        if (old_covers)
+                                return 0;
+                        continue;
+                }
                 return err_bad(e, STATUS_FAILURE, "%s: %s %s:%u", r->call,
                                old_covers && new_covers ? "duplicate of"
                                : old_covers             ? "already allowed by the wider entry at"

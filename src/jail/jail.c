@@ -1,0 +1,182 @@
+/*
+ * A jail is built by a fresh single-threaded child that walks one table of stages and then executes the program.
+ *
+ * The order is not free. The cgroup comes first, so that everything the child does is accounted to the guest. Then the
+ * descriptors, because no later stage may be able to use one that the program must not have. The root goes while there
+ * are still capabilities in the new user namespace to mount with; so do the limits that are written through /proc. The
+ * ids come last of what needs privilege, and the filter last of all, because every other stage needs calls it forbids.
+ * What exec undoes is done by the program right after exec (jail_seal.c).
+ *
+ * Nothing here is skipped by a flag. A stage that fails ends the child before the program runs. Layers that some
+ * kernels lack are not stages that may fail: the stage itself finds out, leaves the layer's bit clear, and the parent
+ * refuses the start when the table says the layer is required.
+ */
+#include "jail/jail.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/sys.h"
+#include "jail/jail_stages.h"
+#include "spec/control.h"
+
+const struct jail_layer_info jail_layers[LAYER_COUNT] = {
+        [LAYER_USER_NS] = {"user namespace", REQUIRED, "a kernel with CONFIG_USER_NS and user.max_user_namespaces > 0"},
+        [LAYER_PID_NS] = {"PID namespace", REQUIRED, "a kernel with CONFIG_PID_NS"},
+        [LAYER_MOUNT_NS] = {"mount namespace", REQUIRED, "user.max_mnt_namespaces > 0"},
+        [LAYER_NET_NS] = {"network namespace", REQUIRED, "a kernel with CONFIG_NET_NS"},
+        [LAYER_IPC_NS] = {"IPC namespace", REQUIRED, "a kernel with CONFIG_IPC_NS"},
+        [LAYER_UTS_NS] = {"UTS namespace", REQUIRED, "a kernel with CONFIG_UTS_NS"},
+        [LAYER_CGROUP_NS] = {"cgroup namespace", BY_KERNEL, "a kernel with CONFIG_CGROUPS (4.6 or later)"},
+        [LAYER_TIME_NS] = {"time namespace", BY_KERNEL, "a kernel with CONFIG_TIME_NS (5.6 or later)"},
+        [LAYER_CGROUP_LIMITS] = {"cgroup limits", REQUIRED_FOR_ROOT,
+                                 "the memory, pids, cpu and io controllers under /sys/fs/cgroup"},
+        [LAYER_FDS] = {"descriptor table", REQUIRED, "a kernel with close_range(2) (5.9 or later)"},
+        [LAYER_ROOT] = {"empty read-only root", REQUIRED, "a kernel with fsopen(2) (5.2 or later)"},
+        [LAYER_NET_EMPTY] = {"empty network", REQUIRED, "a network namespace whose loopback starts down"},
+        [LAYER_LIMITS] = {"resource limits", REQUIRED, "setrlimit(2)"},
+        [LAYER_NO_NEW_NS] = {"no further namespaces", REQUIRED, "a mounted /proc with sys/user"},
+        [LAYER_MEMFD_NOEXEC] = {"memfd never executable", BY_KERNEL, "Linux 6.3 or later"},
+        [LAYER_STORE_BYPASS] = {"store-bypass mitigation", BY_KERNEL,
+                                "a processor and kernel that let a task switch it (spec_store_bypass_disable=prctl)"},
+        [LAYER_INDIRECT_BRANCH] = {"indirect-branch mitigation", BY_KERNEL,
+                                   "a processor and kernel that let a task switch it (spectre_v2_user=prctl)"},
+        [LAYER_CORE_SCHED] = {"core scheduling", BY_KERNEL, "CONFIG_SCHED_CORE on a host with SMT"},
+        [LAYER_NO_MERGE] = {"no memory merging", BY_KERNEL, "Linux 6.4 or later with CONFIG_KSM"},
+        [LAYER_IDS] = {"unprivileged ids", REQUIRED, "CAP_SETUID and CAP_SETGID for the supervisor"},
+        [LAYER_NO_NEW_PRIVS] = {"no_new_privs", REQUIRED, "prctl(2)"},
+        [LAYER_SECCOMP] = {"system-call filter", REQUIRED, "a kernel with CONFIG_SECCOMP_FILTER"},
+        [LAYER_DUMPABLE] = {"not dumpable", REQUIRED, "prctl(2)"},
+        [LAYER_MDWE] = {"no writable memory becomes executable", BY_KERNEL, "Linux 6.3 or later"},
+        [LAYER_LANDLOCK] = {"Landlock", BY_KERNEL, "Linux 5.13 or later with landlock in the lsm= list"},
+};
+
+static const struct {
+        const char *name;
+        int (*run)(struct jail *j, struct err *e);
+} stages[] = {
+        {"cgroup", jail_stage_cgroup}, {"fds", jail_stage_fds}, {"root", jail_stage_root},
+        {"net", jail_stage_net},       {"limits", jail_stage_limits}, {"cpu", jail_stage_cpu},
+        {"ids", jail_stage_ids},       {"seccomp", jail_stage_seccomp},
+};
+
+/* The child: every stage, then the program. Returns only on failure. */
+static int child_run(struct jail *j, struct err *e)
+{
+        char *const argv[] = {(char *)(uintptr_t)j->req->program_name, NULL};
+        char *const envp[] = {NULL};
+        struct control_jailed jailed = {.head = CONTROL_HEADER(CONTROL_JAILED, sizeof(jailed))};
+        int r;
+
+        /* No controlling terminal: nothing of the guest can push input into the operator's. */
+        if (syscall(SYS_setsid) < 0)
+                return err_set(e, -errno, "leave the terminal's session");
+        for (size_t i = 0; i < ARRAY_LEN(stages); i++) {
+                r = stages[i].run(j, e);
+                if (r < 0)
+                        return err_wrap(e, r, "jail stage %s", stages[i].name);
+        }
+
+        jailed.layers = j->layers;
+        r = control_send(j->control_fd, &jailed);
+        if (r < 0)
+                return err_set(e, r, "report the jail");
+
+        sys_execveat(JAIL_FD_PROGRAM, "", argv, envp, AT_EMPTY_PATH);
+        return err_set(e, -errno, "execute %s in the jail", j->req->program_name);
+}
+
+static _Noreturn void child_main(const struct jail_request *req)
+{
+        struct jail j = {.req = req, .control_fd = -1};
+        struct err e = ERR_INIT;
+
+        for (size_t i = 0; i < req->fd_count; i++)
+                if (req->fds[i].target == req->control_target)
+                        j.control_fd = req->fds[i].fd;
+        if (child_run(&j, &e) < 0)
+                /* When even this cannot be sent, the parent sees the channel close. */
+                (void)control_send_failed(j.control_fd, &e);
+        _exit(STATUS_ISOLATION);
+}
+
+/* The namespaces asked for, and the one that an older kernel may refuse. The cgroup namespace is entered by the cgroup
+ * stage: made here, its root would be the parent's cgroup. */
+#define NAMESPACES                                                                                                     \
+        (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
+#define NAMESPACE_LAYERS                                                                                               \
+        (LAYER_BIT(LAYER_USER_NS) | LAYER_BIT(LAYER_PID_NS) | LAYER_BIT(LAYER_MOUNT_NS) | LAYER_BIT(LAYER_NET_NS) |    \
+         LAYER_BIT(LAYER_IPC_NS) | LAYER_BIT(LAYER_UTS_NS))
+
+int jail_start(const struct jail_request *req, pid_t *ret_pid, int *ret_pidfd, uint64_t *ret_layers, struct err *e)
+{
+        uint64_t layers = NAMESPACE_LAYERS | LAYER_BIT(LAYER_TIME_NS);
+        int pidfd = -1;
+        struct clone_args args = {
+                .flags = NAMESPACES | CLONE_NEWTIME | CLONE_PIDFD,
+                .pidfd = (uintptr_t)&pidfd,
+                .exit_signal = SIGCHLD,
+        };
+        pid_t pid;
+
+        if (req->fd_count > JAIL_FDS_MAX)
+                return err_set(e, -E2BIG, "a jail with %zu descriptors", req->fd_count);
+        if (req->cgroup && req->cgroup->unified_fd >= 0) {
+                args.flags |= CLONE_INTO_CGROUP;
+                args.cgroup = (uint64_t)req->cgroup->unified_fd;
+        }
+
+        pid = sys_clone3(&args);
+        if (pid < 0 && errno == EINVAL) { /* no time namespaces before 5.6 */
+                args.flags &= ~(uint64_t)CLONE_NEWTIME;
+                layers &= ~LAYER_BIT(LAYER_TIME_NS);
+                pid = sys_clone3(&args);
+        }
+        if (pid == 0)
+                child_main(req);
+        if (pid < 0) {
+                int r = err_set(e, -errno, "create a process in new namespaces");
+
+                if (e)
+                        e->status = STATUS_ISOLATION;
+                err_hint(e, "see bulkhead doctor");
+                return r;
+        }
+        *ret_pid = pid;
+        *ret_pidfd = pidfd;
+        *ret_layers = layers;
+        return 0;
+}
+
+static int map_write(pid_t pid, const char *file, uint32_t host_id)
+{
+        _cleanup_fd_ int fd = -1;
+        char path[64], map[64];
+        int n;
+
+        snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
+        n = snprintf(map, sizeof(map), "1 %u %u\n", host_id, JAIL_IDS_PER_GUEST);
+        fd = open(path, O_WRONLY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        return write(fd, map, (size_t)n) == n ? 0 : -errno;
+}
+
+int jail_map_ids(pid_t pid, uint32_t host_id, struct err *e)
+{
+        int r = map_write(pid, "uid_map", host_id);
+
+        if (r == 0)
+                r = map_write(pid, "gid_map", host_id);
+        if (r < 0) {
+                err_set(e, r, "map ids %u..%u into the guest's user namespace", host_id,
+                        host_id + JAIL_IDS_PER_GUEST - 1);
+                if (e)
+                        e->status = STATUS_ISOLATION;
+                return r;
+        }
+        return 0;
+}

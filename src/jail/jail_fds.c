@@ -1,0 +1,93 @@
+/*
+ * Stage fds: the descriptors of the role's table at their fixed numbers, /dev/null on 0-2, nothing else.
+ *
+ * Should:  hand over exactly req->fds; keep the program and /proc for the stages that follow.
+ * Mustn't: leave anything inherited open, whatever its number; rely on close-on-exec of code elsewhere.
+ * Fails closed: any dup or close_range that fails ends the child.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+
+#include "base/cleanup.h"
+#include "base/sys.h"
+#include "jail/jail_stages.h"
+
+/* Where descriptors wait while the low numbers are being rearranged: above every target. */
+#define PARKING (JAIL_FD_PROC + 1)
+
+static int close_others(const int *keep, size_t count)
+{
+        unsigned int first = 0;
+
+        for (size_t i = 0; i < count; i++) {
+                unsigned int k = (unsigned int)keep[i];
+
+                if (k > first && sys_close_range(first, k - 1) < 0)
+                        return -errno;
+                first = k + 1;
+        }
+        return sys_close_range(first, UINT_MAX) < 0 ? -errno : 0;
+}
+
+static void sort(int *a, size_t count)
+{
+        for (size_t i = 1; i < count; i++)
+                for (size_t k = i; k > 0 && a[k - 1] > a[k]; k--) {
+                        int t = a[k];
+
+                        a[k] = a[k - 1];
+                        a[k - 1] = t;
+                }
+}
+
+static int place(int fd, int target, int flags)
+{
+        return dup3(fd, target, flags) < 0 ? -errno : 0;
+}
+
+int jail_stage_fds(struct jail *j, struct err *e)
+{
+        const struct jail_request *req = j->req;
+        int parked[JAIL_FDS_MAX], keep[JAIL_FDS_MAX + 5];
+        int program, proc, null, r = 0;
+        size_t kept = 0;
+
+        for (size_t i = 0; i < req->fd_count; i++) {
+                parked[i] = fcntl(req->fds[i].fd, F_DUPFD_CLOEXEC, PARKING);
+                if (parked[i] < 0)
+                        return err_set(e, -errno, "duplicate descriptor %d", req->fds[i].fd);
+        }
+        program = fcntl(req->program_fd, F_DUPFD_CLOEXEC, PARKING);
+        if (program < 0)
+                return err_set(e, -errno, "duplicate the program's descriptor");
+        proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        null = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (proc < 0 || null < 0)
+                return err_set(e, -errno, "open /proc and /dev/null");
+
+        for (int i = 0; i < 3 && r == 0; i++) {
+                r = place(null, i, 0);
+                keep[kept++] = i;
+        }
+        for (size_t i = 0; i < req->fd_count && r == 0; i++) {
+                r = place(parked[i], req->fds[i].target, 0);
+                keep[kept++] = req->fds[i].target;
+        }
+        if (r == 0)
+                r = place(program, JAIL_FD_PROGRAM, O_CLOEXEC);
+        keep[kept++] = JAIL_FD_PROGRAM;
+        if (r == 0)
+                r = place(proc, JAIL_FD_PROC, O_CLOEXEC);
+        keep[kept++] = JAIL_FD_PROC;
+        if (r < 0)
+                return err_set(e, r, "place the role's descriptors");
+
+        sort(keep, kept);
+        r = close_others(keep, kept);
+        if (r < 0)
+                return err_set(e, r, "close every other descriptor");
+        j->control_fd = req->control_target;
+        j->layers |= LAYER_BIT(LAYER_FDS);
+        return 0;
+}

@@ -1,0 +1,111 @@
+/*
+ * The control channel: one SOCK_SEQPACKET pair per guest between the supervisor and what runs in the jail. Fixed-width
+ * messages, one per packet. The supervisor treats everything it receives as hostile: the VMM may be compromised.
+ *
+ *   supervisor                         child, then bulkhead-vmm
+ *     MAPPED (the id maps are written) ->
+ *                                      <- JAILED (every stage is done; exec follows)
+ *     CONFIG                           ->
+ *                                      <- READY (the narrow filters are in force; the first guest instruction follows)
+ *     POWER_BUTTON                     ->
+ *                                      <- END or FAILED, then the process exits
+ */
+#pragma once
+
+#include <linux/kvm.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "spec/guest_spec.h"
+
+#define CONTROL_MAGIC     0x42554b48U /* "BUKH" */
+#define CONTROL_VERSION   1
+#define CONTROL_CPUID_MAX 256 /* entries: KVM_MAX_CPUID_ENTRIES */
+
+enum control_type {
+        CONTROL_MAPPED = 1,
+        CONTROL_JAILED,
+        CONTROL_CONFIG,
+        CONTROL_POWER_BUTTON,
+        CONTROL_READY,
+        CONTROL_END,
+        CONTROL_FAILED,
+};
+
+struct control_header {
+        uint32_t magic;
+        uint16_t version;
+        uint16_t type; /* enum control_type */
+        uint32_t size; /* of the whole message */
+        uint32_t reserved;
+};
+
+/* MAPPED and POWER_BUTTON are a bare header. */
+
+struct control_jailed {
+        struct control_header head;
+        uint64_t layers; /* LAYER_BIT()s put in force before exec */
+};
+
+struct control_config {
+        struct control_header head;
+        uint64_t memory_bytes;
+        uint64_t required_layers; /* LAYER_BIT()s that the VMM itself must put in force, or not start */
+        uint32_t vcpus;
+        uint32_t cpu_model; /* enum cpu_model */
+        uint32_t has_initrd;
+        uint32_t test_device;
+        uint32_t cpuid_count; /* what KVM_GET_SUPPORTED_CPUID answered, asked by the supervisor meanwhile */
+        uint32_t reserved;
+        struct kvm_cpuid_entry2 cpuid[CONTROL_CPUID_MAX];
+        char cmdline[SPEC_CMDLINE_MAX];
+};
+
+struct control_ready {
+        struct control_header head;
+        uint64_t layers;       /* LAYER_BIT()s put in force after exec */
+        uint32_t landlock_abi; /* 0: this kernel has no Landlock */
+        uint32_t reserved;
+};
+
+enum control_reason { END_POWEROFF = 1, END_RESET, END_TRIPLE_FAULT, END_VERDICT };
+
+struct control_end {
+        struct control_header head;
+        uint32_t reason; /* enum control_reason */
+        uint32_t verdict;
+};
+
+struct control_failed {
+        struct control_header head;
+        uint32_t status; /* enum exit_status */
+        uint32_t reserved;
+        char text[ERR_TEXT_MAX];
+};
+
+/* Large enough for every message. */
+union control_message {
+        struct control_header head;
+        struct control_jailed jailed;
+        struct control_config config;
+        struct control_ready ready;
+        struct control_end end;
+        struct control_failed failed;
+};
+
+#define CONTROL_HEADER(t, bytes)                                                                                       \
+        ((struct control_header){                                                                                      \
+                .magic = CONTROL_MAGIC, .version = CONTROL_VERSION, .type = (t), .size = (uint32_t)(bytes)})
+
+/* Sends one message (head.size bytes). Never blocks longer than the socket buffer makes it. Returns 0 or negative errno. */
+int control_send(int fd, const void *message);
+
+/*
+ * Receives one message into ret and checks magic, version, type and that the size is exactly the type's size; texts
+ * come back zero-terminated. Returns 0, -EPIPE (the peer is gone), -EAGAIN (nothing there, non-blocking fd),
+ * -EPROTO (malformed) or another negative errno.
+ */
+int control_receive(int fd, union control_message *ret);
+
+/* Sends e as FAILED. Returns 0 or a negative errno. */
+int control_send_failed(int fd, const struct err *e);

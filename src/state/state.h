@@ -1,0 +1,89 @@
+/*
+ * What is on disk about the guests of a host: the runtime directory.
+ *
+ *   /run/bulkhead/            (root) or $XDG_RUNTIME_DIR/bulkhead, mode 0700
+ *     guests/NAME/lock        locked by the supervisor for as long as it lives; the kernel tells its pid
+ *     guests/NAME/state       struct guest_state
+ *                             (the jail mounts its root over this directory in its own mount namespace)
+ *     ids/SLOT -> NAME        a symbolic link: which guest owns which block of ids
+ *
+ * A guest exists while its lock is held. What a killed supervisor leaves behind is swept by the next command.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "jail/jail.h"
+#include "spec/guest_spec.h"
+
+#define STATE_VERSION  1
+#define STATE_DIR_ROOT "/run/bulkhead"
+
+/* Ids for guests when /etc/subuid and /etc/subgid name none for user "bulkhead": above every range that systemd and
+ * shadow hand out (systemd.io/UIDS-GIDS), room for 16384 guests. */
+#define STATE_IDS_DEFAULT_FIRST 0x70000000U
+#define STATE_IDS_DEFAULT_COUNT 0x00100000U
+
+/* A process, named so that a reused pid is not mistaken for it. */
+struct process_id {
+        int32_t pid;
+        uint32_t reserved;
+        uint64_t start_time; /* field 22 of /proc/PID/stat: clock ticks since boot */
+};
+
+struct guest_state {
+        uint32_t version, size_bytes;
+        struct process_id supervisor, vmm;
+        uint32_t slot, host_id; /* the first of the guest's ids */
+        uint64_t layers;        /* LAYER_BIT()s in force */
+        uint32_t landlock_abi;
+        uint32_t resets;
+        int64_t started_unix; /* seconds */
+        struct guest_spec spec;
+};
+
+/* The open runtime directory. */
+struct state_dir {
+        int fd;
+        int guests_fd, ids_fd;
+        char path[256];
+};
+
+/* Opens the runtime directory, creating what is missing. Returns 0 or a negative errno. */
+int state_dir_open(struct state_dir *ret, struct err *e);
+void state_dir_close(struct state_dir *d);
+
+/* A guest's own directory, locked. */
+struct state_guest {
+        int dir_fd, lock_fd;
+        char path[384]; /* absolute */
+};
+
+/* Takes the name: creates its directory and locks it. STATUS_NAME when a live supervisor holds it. */
+int state_guest_take(struct state_dir *d, const char *name, struct state_guest *ret, struct err *e);
+
+/* Removes the guest's files and its directory, then gives up the lock. */
+void state_guest_drop(struct state_dir *d, const char *name, struct state_guest *g);
+
+/* Writes state atomically. */
+int state_write(const struct state_guest *g, const struct guest_state *s, struct err *e);
+
+/* Reads and checks the state of a guest. -ENOENT when there is none (yet). */
+int state_read(const struct state_dir *d, const char *name, struct guest_state *ret);
+
+/* Pid of the process that holds the lock of name, as the kernel tells it; 0: nobody does. */
+pid_t state_lock_owner(const struct state_dir *d, const char *name);
+
+/* Takes a free block of ids for the guest. Returns 0 and the slot and its first host id. */
+int state_ids_take(struct state_dir *d, const char *name, uint32_t *ret_slot, uint32_t *ret_host_id, struct err *e);
+void state_ids_drop(struct state_dir *d, uint32_t slot);
+
+/* Start time of a process (field 22 of its stat), 0 when it does not exist. */
+uint64_t process_start_time(pid_t pid);
+
+/* Removes everything that dead supervisors left: processes, cgroups, files, ids. Never fails; what cannot be removed
+ * stays for the next command. */
+void state_sweep(struct state_dir *d);

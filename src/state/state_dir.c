@@ -1,0 +1,204 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "state/state.h"
+
+static int subdir_open(int at, const char *name)
+{
+        if (mkdirat(at, name, 0700) < 0 && errno != EEXIST)
+                return -errno;
+        int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+        return fd < 0 ? -errno : fd;
+}
+
+static int runtime_path(char *buf, size_t size, struct err *e)
+{
+        const char *xdg;
+        int n;
+
+        if (geteuid() == 0)
+                n = snprintf(buf, size, "%s", STATE_DIR_ROOT);
+        else {
+                xdg = getenv("XDG_RUNTIME_DIR");
+                if (!xdg || *xdg != '/') {
+                        err_bad(e, STATUS_HOST, "XDG_RUNTIME_DIR is not set, so there is no place for guests' state");
+                        err_hint(e, "log in through a session manager, or export it");
+                        return -EINVAL;
+                }
+                n = snprintf(buf, size, "%s/bulkhead", xdg);
+        }
+        return n < 0 || (size_t)n >= size ? err_set(e, -ENAMETOOLONG, "runtime directory") : 0;
+}
+
+int state_dir_open(struct state_dir *ret, struct err *e)
+{
+        struct state_dir d = {.fd = -1, .guests_fd = -1, .ids_fd = -1};
+        struct stat st;
+        int r = runtime_path(d.path, sizeof(d.path), e);
+
+        if (r < 0)
+                return r;
+        d.fd = subdir_open(AT_FDCWD, d.path);
+        if (d.fd < 0)
+                return err_set(e, d.fd, "open the runtime directory %s", d.path);
+        if (fstat(d.fd, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 022)) {
+                state_dir_close(&d);
+                err_bad(e, STATUS_FAILURE, "the runtime directory %s can be written by others", d.path);
+                err_hint(e, "remove it; bulkhead creates it with mode 0700");
+                return -EINVAL;
+        }
+        d.guests_fd = subdir_open(d.fd, "guests");
+        d.ids_fd = subdir_open(d.fd, "ids");
+        r = d.guests_fd < 0 ? d.guests_fd : d.ids_fd < 0 ? d.ids_fd : 0;
+        if (r < 0) {
+                state_dir_close(&d);
+                return err_set(e, r, "create guests and ids in %s", d.path);
+        }
+        *ret = d;
+        return 0;
+}
+
+void state_dir_close(struct state_dir *d)
+{
+        fd_closep(&d->fd);
+        fd_closep(&d->guests_fd);
+        fd_closep(&d->ids_fd);
+}
+
+static int lock_whole_file(int fd)
+{
+        struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+        return fcntl(fd, F_SETLK, &l) < 0 ? -errno : 0;
+}
+
+/* Opens and locks NAME/lock. -EAGAIN: held by a live process. -ESTALE: removed while we waited; try again. */
+static int lock_take(int dir_fd, int *ret_fd)
+{
+        _cleanup_fd_ int fd = openat(dir_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        struct stat st;
+        int r;
+
+        if (fd < 0)
+                return -errno;
+        r = lock_whole_file(fd);
+        if (r < 0)
+                return r == -EACCES ? -EAGAIN : r;
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (st.st_nlink == 0)
+                return -ESTALE;
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+int state_guest_take(struct state_dir *d, const char *name, struct state_guest *ret, struct err *e)
+{
+        struct state_guest g = {.dir_fd = -1, .lock_fd = -1};
+        int r;
+
+        snprintf(g.path, sizeof(g.path), "%s/guests/%s", d->path, name);
+        do {
+                fd_closep(&g.dir_fd);
+                g.dir_fd = subdir_open(d->guests_fd, name);
+                r = g.dir_fd < 0 ? g.dir_fd : lock_take(g.dir_fd, &g.lock_fd);
+                /* ENOENT: a sweeper removed the directory between the two steps. */
+        } while (r == -ESTALE || (r == -ENOENT && g.dir_fd >= 0));
+        if (r == -EAGAIN) {
+                fd_closep(&g.dir_fd);
+                err_bad(e, STATUS_NAME, "a guest named \"%s\" is running", name);
+                err_hint(e, "choose another name, or end it with: bulkhead kill %s", name);
+                return -EBUSY;
+        }
+        if (r < 0) {
+                if (g.lock_fd >= 0)
+                        state_guest_drop(d, name, &g);
+                else {
+                        (void)unlinkat(d->guests_fd, name, AT_REMOVEDIR); /* empty, or somebody else's */
+                        fd_closep(&g.dir_fd);
+                }
+                return err_set(e, r, "create the state of guest \"%s\" in %s", name, d->path);
+        }
+        *ret = g;
+        return 0;
+}
+
+void state_guest_drop(struct state_dir *d, const char *name, struct state_guest *g)
+{
+        static const char *const files[] = {"state", "state.new"};
+
+        /* A file that is not there needs no removal, and the directory's own removal tells of one that stays. */
+        for (size_t i = 0; i < ARRAY_LEN(files); i++)
+                (void)unlinkat(g->dir_fd, files[i], 0);
+        (void)unlinkat(g->dir_fd, "lock", 0);
+        (void)unlinkat(d->guests_fd, name, AT_REMOVEDIR);
+        fd_closep(&g->lock_fd);
+        fd_closep(&g->dir_fd);
+}
+
+int state_write(const struct state_guest *g, const struct guest_state *s, struct err *e)
+{
+        _cleanup_fd_ int fd =
+                openat(g->dir_fd, "state.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+        int r = fd < 0 ? -errno : io_write_all(fd, s, sizeof(*s));
+
+        if (r == 0 && renameat(g->dir_fd, "state.new", g->dir_fd, "state") < 0)
+                r = -errno;
+        return r < 0 ? err_set(e, r, "write %s/state", g->path) : 0;
+}
+
+int state_read(const struct state_dir *d, const char *name, struct guest_state *ret)
+{
+        char path[SPEC_NAME_MAX + 16];
+        _cleanup_fd_ int fd = -1;
+        struct guest_state s;
+        int r;
+
+        snprintf(path, sizeof(path), "%s/state", name);
+        fd = openat(d->guests_fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        r = io_pread_all(fd, &s, sizeof(s), 0);
+        if (r < 0)
+                return r;
+        if (s.version != STATE_VERSION || s.size_bytes != sizeof(s) || guest_spec_validate(&s.spec, NULL) < 0)
+                return -EPROTO;
+        *ret = s;
+        return 0;
+}
+
+pid_t state_lock_owner(const struct state_dir *d, const char *name)
+{
+        char path[SPEC_NAME_MAX + 16];
+        _cleanup_fd_ int fd = -1;
+        struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+        snprintf(path, sizeof(path), "%s/lock", name);
+        fd = openat(d->guests_fd, path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0 || fcntl(fd, F_GETLK, &l) < 0 || l.l_type == F_UNLCK)
+                return 0;
+        return l.l_pid;
+}
+
+uint64_t process_start_time(pid_t pid)
+{
+        char path[48], buf[1024];
+        char *p;
+
+        snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+        if (io_read_file_at(AT_FDCWD, path, buf, sizeof(buf)) < 0)
+                return 0;
+        /* The command in field 2 is in parentheses and can contain anything, parentheses too. */
+        p = strrchr(buf, ')');
+        for (int field = 2; p && field < 22; field++)
+                p = strchr(p + 1, ' ');
+        return p ? strtoull(p + 1, NULL, 10) : 0;
+}

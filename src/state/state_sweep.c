@@ -1,0 +1,84 @@
+/*
+ * Sweeping. A supervisor that was killed takes its guest's processes with it, by the kernel's hand; what stays on disk
+ * is found by its lock, which nobody holds. Ids are given back last, after the cgroup's removal has proved that no
+ * process of the guest is left.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/sys.h"
+#include "jail/jail_cgroup.h"
+#include "state/state.h"
+
+/* Kills the VMM that the dead guest's state names, in case it is only just dying. */
+static void vmm_kill(const struct state_dir *d, const char *name)
+{
+        struct guest_state s;
+        _cleanup_fd_ int pidfd = -1;
+
+        if (state_read(d, name, &s) < 0 || s.vmm.pid <= 0)
+                return;
+        pidfd = sys_pidfd_open(s.vmm.pid);
+        if (pidfd >= 0 && s.vmm.start_time == process_start_time(s.vmm.pid))
+                (void)sys_pidfd_send_signal(pidfd, SIGKILL); /* gone already: fine */
+}
+
+static void guest_sweep(struct state_dir *d, const char *name)
+{
+        struct state_guest g;
+
+        if (!guest_name_valid(name) || state_lock_owner(d, name) != 0)
+                return;
+        if (state_guest_take(d, name, &g, NULL) < 0)
+                return;
+        vmm_kill(d, name);
+        if (jail_cgroup_remove(name, NULL) < 0) {
+                /* Something of it still lives: keep the name and the ids until it does not. */
+                fd_closep(&g.lock_fd);
+                fd_closep(&g.dir_fd);
+                return;
+        }
+        state_guest_drop(d, name, &g);
+}
+
+static void ids_sweep(struct state_dir *d, const char *slot)
+{
+        char name[SPEC_NAME_MAX];
+        ssize_t n = readlinkat(d->ids_fd, slot, name, sizeof(name) - 1);
+        struct stat st;
+
+        if (n <= 0)
+                return;
+        name[n] = '\0';
+        if (fstatat(d->guests_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+                (void)unlinkat(d->ids_fd, slot, 0); /* somebody else swept it first */
+}
+
+static void each_entry(struct state_dir *d, int dir_fd, void (*sweep)(struct state_dir *, const char *))
+{
+        int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+        struct dirent *entry;
+
+        if (!dir) {
+                fd_closep(&fd);
+                return;
+        }
+        while ((entry = readdir(dir)))
+                if (entry->d_name[0] != '.')
+                        sweep(d, entry->d_name);
+        closedir(dir);
+}
+
+void state_sweep(struct state_dir *d)
+{
+        each_entry(d, d->guests_fd, guest_sweep);
+        each_entry(d, d->ids_fd, ids_sweep);
+}
