@@ -1,0 +1,70 @@
+/* bulkhead: the command line. Sweeps what dead supervisors left, then does what the verb says. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "cli/commands.h"
+#include "state/state.h"
+
+static const struct {
+        const char *verb;
+        int (*run)(int argc, char *argv[], struct err *e);
+        const char *summary;
+} commands[] = {
+        {"run", cmd_run, "start a guest in its own jail, in the foreground"},
+        
+        
+        {"kill", cmd_kill, "end a guest, or press its power button"},
+        
+        {"version", cmd_version, "print the version"},
+};
+
+static void usage(FILE *to)
+{
+        fprintf(to, "Usage: bulkhead COMMAND [ARGUMENTS]\n\nRuns every virtual machine in its own sealed process.\n\n");
+        for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+                fprintf(to, "  %-9s %s\n", commands[i].verb, commands[i].summary);
+        fprintf(to, "\nbulkhead COMMAND --help tells more; so does man bulkhead.\n");
+}
+
+/* Whatever the command is: an ordinary user without a runtime directory has nothing to sweep. */
+static void sweep(void)
+{
+        struct state_dir d;
+
+        if (state_dir_open(&d, NULL) < 0)
+                return;
+        state_sweep(&d);
+        state_dir_close(&d);
+}
+
+int main(int argc, char *argv[])
+{
+        struct err e = ERR_INIT;
+        int status;
+
+        if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)) {
+                usage(stdout);
+                return STATUS_OK;
+        }
+        if (argc < 2) {
+                usage(stderr);
+                return STATUS_USAGE;
+        }
+        if (strcmp(argv[1], "--version") == 0)
+                argv[1] = (char *)(uintptr_t)"version";
+        for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+                if (strcmp(argv[1], commands[i].verb) != 0)
+                        continue;
+                sweep();
+                status = commands[i].run(argc - 1, argv + 1, &e);
+                if (e.text[0])
+                        err_print(&e, STDERR_FILENO, "bulkhead");
+                return status;
+        }
+        err_bad(&e, STATUS_USAGE, "there is no command \"%s\"", argv[1]);
+        err_hint(&e, "see bulkhead --help");
+        err_print(&e, STDERR_FILENO, "bulkhead");
+        return STATUS_USAGE;
+}

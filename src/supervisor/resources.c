@@ -1,0 +1,117 @@
+#include "supervisor/resources.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+#define KVM_DEVICE "/dev/kvm"
+#define VMM_NAME   "bulkhead-vmm"
+
+static int kvm_open(struct resources *res, struct err *e)
+{
+        int r, version;
+
+        res->kvm_fd = open(KVM_DEVICE, O_RDWR | O_CLOEXEC);
+        if (res->kvm_fd < 0) {
+                r = -errno;
+                err_set(e, r, "open " KVM_DEVICE);
+                if (r == -ENOENT)
+                        err_hint(e, "enable virtualization in the firmware and load kvm_intel or kvm_amd; "
+                                    "see bulkhead doctor");
+                else
+                        err_hint(e, "join group kvm or run as root; see bulkhead doctor");
+                if (e)
+                        e->status = STATUS_HOST;
+                return r;
+        }
+        version = ioctl(res->kvm_fd, KVM_GET_API_VERSION, 0);
+        if (version != KVM_API_VERSION) {
+                err_bad(e, STATUS_HOST, KVM_DEVICE " answers API version %d instead of %d", version, KVM_API_VERSION);
+                err_hint(e, "see bulkhead doctor");
+                return -EINVAL;
+        }
+        return 0;
+}
+
+static int image_open(const char *path, const char *what, int *ret_fd, struct err *e)
+{
+        /* Non-blocking, so that a FIFO cannot hold the start up; the loader takes regular files only. */
+        int r, fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+        if (fd < 0) {
+                r = err_set(e, -errno, "open %s %s", what, path);
+                if (e)
+                        e->status = STATUS_IMAGE;
+                return r;
+        }
+        *ret_fd = fd;
+        return 0;
+}
+
+/* bulkhead-vmm stands beside this program, in the build directory as in an installation. */
+static int program_open(struct resources *res, struct err *e)
+{
+        char path[SPEC_PATH_MAX];
+        ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - sizeof(VMM_NAME) - 1);
+        char *slash;
+
+        if (n < 0)
+                return err_set(e, -errno, "find this program's directory");
+        path[n] = '\0';
+        slash = strrchr(path, '/');
+        snprintf(slash + 1, sizeof(path) - (size_t)(slash + 1 - path), VMM_NAME);
+        res->program_fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (res->program_fd < 0) {
+                int r = err_set(e, -errno, "open %s", path);
+
+                err_hint(e, "install bulkhead again");
+                return r;
+        }
+        return 0;
+}
+
+int resources_open(const struct guest_spec *spec, struct resources *res, struct err *e)
+{
+        int r = kvm_open(res, e);
+
+        if (r == 0)
+                r = image_open(spec->kernel, "the kernel", &res->kernel_fd, e);
+        if (r == 0 && spec->initrd[0])
+                r = image_open(spec->initrd, "the initrd", &res->initrd_fd, e);
+        if (r == 0)
+                r = program_open(res, e);
+        return r;
+}
+
+void resources_close(struct resources *res)
+{
+        fd_closep(&res->kvm_fd);
+        fd_closep(&res->kernel_fd);
+        fd_closep(&res->initrd_fd);
+        fd_closep(&res->program_fd);
+}
+
+int resources_query_cpuid(struct resources *res, struct err *e)
+{
+        struct {
+                struct kvm_cpuid2 head;
+                struct kvm_cpuid_entry2 entries[CONTROL_CPUID_MAX];
+        } table;
+
+        if (res->cpuid_count > 0)
+                return 0;
+        memset(&table.head, 0, sizeof(table.head));
+        table.head.nent = CONTROL_CPUID_MAX;
+        if (ioctl(res->kvm_fd, KVM_GET_SUPPORTED_CPUID, &table) < 0)
+                return err_set(e, -errno, "ask KVM which CPUID it supports");
+        if (table.head.nent == 0 || table.head.nent > CONTROL_CPUID_MAX)
+                return err_set(e, -EPROTO, "ask KVM which CPUID it supports: %u entries", table.head.nent);
+        memcpy(res->cpuid, table.entries, table.head.nent * sizeof(table.entries[0]));
+        res->cpuid_count = table.head.nent;
+        return 0;
+}

@@ -1,0 +1,267 @@
+#include "supervisor/supervisor.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "jail/jail.h"
+#include "state/state.h"
+#include "supervisor/console.h"
+#include "supervisor/guest_run.h"
+#include "supervisor/narrow.h"
+
+/* Kernel memory that the guest causes beside its RAM: page tables, KVM's rmap and shadow pages, threads, namespaces. */
+#define CGROUP_OVERHEAD(ram) ((64ULL << 20) + (ram) / 16)
+
+/* A guest that resets again within RESET_QUICK_MS waits before its next start: 100 ms, doubled each time, up to 10 s. */
+#define RESET_QUICK_MS     1000
+#define RESET_DELAY_MIN_MS 100
+#define RESET_DELAY_MAX_MS 10000
+
+struct supervisor {
+        const struct guest_spec *spec;
+        struct state_dir dir;
+        struct state_guest guest;
+        struct jail_cgroup cgroup;
+        struct resources resources;
+        struct console console;
+        int signal_fd;
+        bool slot_taken, cgroup_made, narrowed;
+        struct guest_state state;
+};
+
+static bool is_root(void)
+{
+        return geteuid() == 0;
+}
+
+static uint64_t required_layers(const struct guest_spec *spec)
+{
+        uint64_t bits = 0;
+
+        for (unsigned int i = 0; i < LAYER_COUNT; i++)
+                if (spec->require_all_layers || jail_layers[i].requirement == REQUIRED ||
+                    (jail_layers[i].requirement == REQUIRED_FOR_ROOT && is_root()))
+                        bits |= LAYER_BIT(i);
+        return bits;
+}
+
+static int signals_open(int *ret_fd, struct err *e)
+{
+        sigset_t set;
+
+        sigemptyset(&set);
+        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGHUP);
+        sigaddset(&set, SIGUSR1);
+        if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+                return err_set(e, -errno, "block signals");
+        if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+                return err_set(e, -errno, "ignore SIGPIPE");
+        *ret_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+        return *ret_fd < 0 ? err_set(e, -errno, "open a signal descriptor") : 0;
+}
+
+static int cgroup_make(struct supervisor *s, struct err *e)
+{
+        const struct guest_spec *spec = s->spec;
+        const struct cgroup_limits limits = {
+                .memory_bytes = spec->memory_bytes + CGROUP_OVERHEAD(spec->memory_bytes),
+                .pids = VMM_TASKS(spec->vcpus),
+                .cpu_percent = spec->cpu_limit_percent ? spec->cpu_limit_percent : (spec->vcpus + 1) * 100,
+                .io = spec->io_limits,
+                .io_count = spec->io_limit_count,
+        };
+        int r = jail_cgroup_create(spec->name, &limits, &s->cgroup, e);
+
+        s->cgroup_made = r == 0;
+        return r;
+}
+
+static int prepare(struct supervisor *s, struct err *e)
+{
+        int r;
+
+        if (!is_root()) {
+                err_bad(e, STATUS_ISOLATION, "guests are started by root: an ordinary user cannot have the cgroup "
+                                             "limits and the ids that the jail requires");
+                err_hint(e, "run it with sudo");
+                return -EPERM;
+        }
+        if (prctl(PR_SET_DUMPABLE, 0) < 0)
+                return err_set(e, -errno, "become undumpable");
+        r = signals_open(&s->signal_fd, e);
+        if (r == 0)
+                r = state_dir_open(&s->dir, e);
+        if (r == 0)
+                r = state_guest_take(&s->dir, s->spec->name, &s->guest, e);
+        if (r == 0)
+                r = resources_open(s->spec, &s->resources, e);
+        if (r == 0) {
+                r = state_ids_take(&s->dir, s->spec->name, &s->state.slot, &s->state.host_id, e);
+                s->slot_taken = r == 0;
+        }
+        if (r == 0)
+                r = cgroup_make(s, e);
+        return r;
+}
+
+/* The guest is up: tell the world about it, then give up what only starting it needed. */
+static int on_ready(void *ctx, const struct vmm_process *p, struct err *e)
+{
+        struct supervisor *s = ctx;
+        int r;
+
+        s->state.version = STATE_VERSION;
+        s->state.size_bytes = sizeof(s->state);
+        s->state.supervisor.pid = getpid();
+        s->state.supervisor.start_time = process_start_time(getpid());
+        s->state.vmm.pid = p->pid;
+        s->state.vmm.start_time = process_start_time(p->pid);
+        s->state.layers = p->layers;
+        s->state.landlock_abi = p->landlock_abi;
+        s->state.started_unix = (int64_t)time(NULL);
+        s->state.spec = *s->spec;
+        r = state_write(&s->guest, &s->state, e);
+        if (r == 0 && !s->narrowed) {
+                r = supervisor_narrow(s->spec->on_reset == ON_RESET_RESTART, e);
+                s->narrowed = r == 0;
+        }
+        return r;
+}
+
+static void say_restart(struct supervisor *s, bool triple_fault, int delay_ms)
+{
+        char line[192];
+        int n = snprintf(line, sizeof(line), "bulkhead: guest \"%s\" %s; it starts again in %d ms%s\n", s->spec->name,
+                         triple_fault ? "ended in a triple fault" : "reset itself", delay_ms,
+                         s->console.terminal.raw ? "\r" : "");
+
+        if (n > 0)
+                (void)io_write_all(STDERR_FILENO, line, (size_t)n); /* nobody to tell */
+}
+
+/* Waits before a restart; a signal ends the wait. Returns the signal, or 0. */
+static int restart_delay(struct supervisor *s, int delay_ms)
+{
+        struct pollfd p = {.fd = s->signal_fd, .events = POLLIN};
+        struct signalfd_siginfo info;
+
+        if (delay_ms == 0 || poll(&p, 1, delay_ms) <= 0 || read(s->signal_fd, &info, sizeof(info)) != sizeof(info))
+                return 0;
+        return info.ssi_signo == SIGUSR1 ? 0 : (int)info.ssi_signo;
+}
+
+static int64_t now_ms(void)
+{
+        struct timespec t;
+
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int run_until_end(struct supervisor *s, struct run_result *result, struct err *e)
+{
+        const struct guest_run run = {
+                .start = {.spec = s->spec,
+                          .resources = &s->resources,
+                          .cgroup = &s->cgroup,
+                          .staging_dir = s->guest.path,
+                          .host_id = s->state.host_id},
+                .console = &s->console,
+                .signal_fd = s->signal_fd,
+                .required_layers = required_layers(s->spec),
+                .ready = on_ready,
+                .ctx = s,
+        };
+        int delay_ms = 0;
+
+        for (;;) {
+                int64_t start = now_ms();
+                int r = guest_run(&run, result, e);
+
+                if (r < 0 || result->reason != RUN_RESET || s->spec->on_reset == ON_RESET_EXIT)
+                        return r;
+                if (now_ms() - start >= RESET_QUICK_MS)
+                        delay_ms = 0;
+                else if (delay_ms == 0)
+                        delay_ms = RESET_DELAY_MIN_MS;
+                else
+                        delay_ms = delay_ms * 2 > RESET_DELAY_MAX_MS ? RESET_DELAY_MAX_MS : delay_ms * 2;
+                s->state.resets++;
+                say_restart(s, result->triple_fault, delay_ms);
+                result->signal = restart_delay(s, delay_ms);
+                if (result->signal) {
+                        result->reason = RUN_SIGNAL;
+                        return 0;
+                }
+        }
+}
+
+static int exit_status(const struct run_result *result)
+{
+        switch (result->reason) {
+        case RUN_POWEROFF:
+        case RUN_LEFT:
+                return STATUS_OK;
+        case RUN_RESET:
+                return STATUS_RESET;
+        case RUN_VERDICT:
+                return result->verdict == 0 ? STATUS_OK : STATUS_VERDICT + (result->verdict & 63U);
+        case RUN_SIGNAL:
+                return STATUS_SIGNAL + result->signal;
+        case RUN_FAILED:
+                break;
+        }
+        return STATUS_FAILURE;
+}
+
+/* Gives back everything, in the order that never frees an id or a name while something of the guest lives. */
+static int release(struct supervisor *s, struct err *e)
+{
+        int r = 0;
+
+        console_fini(&s->console);
+        resources_close(&s->resources);
+        jail_cgroup_close(&s->cgroup);
+        if (s->cgroup_made)
+                r = jail_cgroup_remove(s->spec->name, e);
+        if (r == 0 && s->slot_taken)
+                state_ids_drop(&s->dir, s->state.slot);
+        if (r == 0 && s->guest.lock_fd >= 0)
+                state_guest_drop(&s->dir, s->spec->name, &s->guest);
+        state_dir_close(&s->dir);
+        fd_closep(&s->signal_fd);
+        return r;
+}
+
+int supervise(const struct guest_spec *spec, struct err *e)
+{
+        struct supervisor s = {
+                .spec = spec,
+                .dir = {.fd = -1, .guests_fd = -1, .ids_fd = -1},
+                .guest = {.dir_fd = -1, .lock_fd = -1},
+                .cgroup = {.unified_fd = -1},
+                .resources = RESOURCES_INIT,
+                .signal_fd = -1,
+        };
+        struct run_result result = {.reason = RUN_FAILED};
+        int r, status;
+
+        console_init(&s.console);
+        r = prepare(&s, e);
+        if (r == 0)
+                r = run_until_end(&s, &result, e);
+        status = r < 0 ? (int)e->status : exit_status(&result);
+        if (release(&s, r < 0 ? NULL : e) < 0 && r == 0)
+                status = STATUS_FAILURE;
+        return status;
+}

@@ -1,0 +1,112 @@
+#include "supervisor/vmm_process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/sys.h"
+#include "spec/vmm_fds.h"
+
+extern const struct jail_policy policy_vmm_setup; /* compiled from src/vmm/policy/setup.policy */
+
+#define VMM_INSIDE_ID 1 /* the VMM's id in the guest's user namespace; devices get the others */
+
+static int sockets_open(int type, int ours[2], struct err *e)
+{
+        if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ours) < 0)
+                return err_set(e, -errno, "create a socket pair");
+        if (fcntl(ours[0], F_SETFL, O_NONBLOCK) < 0)
+                return err_set(e, -errno, "make a socket non-blocking");
+        return 0;
+}
+
+int vmm_process_start(const struct vmm_start *s, struct vmm_process *ret, struct err *e)
+{
+        const struct control_header mapped = CONTROL_HEADER(CONTROL_MAPPED, sizeof(mapped));
+        int control[2] = {-1, -1}, console[2] = {-1, -1};
+        struct jail_fd fds[] = {
+                {-1, VMM_FD_CONTROL},
+                {-1, VMM_FD_CONSOLE},
+                {s->resources->kvm_fd, VMM_FD_KVM},
+                {s->resources->kernel_fd, VMM_FD_KERNEL},
+                {s->resources->initrd_fd, VMM_FD_INITRD},
+        };
+        struct jail_request req = {
+                .staging_dir = s->staging_dir,
+                .fds = fds,
+                .fd_count = ARRAY_LEN(fds) - (s->resources->initrd_fd < 0 ? 1 : 0),
+                .control_target = VMM_FD_CONTROL,
+                .program_fd = s->resources->program_fd,
+                .program_name = "bulkhead-vmm",
+                .cgroup = s->cgroup,
+                .host_id = s->host_id,
+                .inside_id = VMM_INSIDE_ID,
+                .limits = {.open_files = VMM_FD_LIMIT,
+                           .processes = VMM_TASKS(s->spec->vcpus),
+                           .file_size_bytes = s->spec->memory_bytes},
+                .policy = &policy_vmm_setup,
+        };
+        int r = sockets_open(SOCK_SEQPACKET, control, e);
+
+        if (r == 0)
+                r = sockets_open(SOCK_STREAM, console, e);
+        ret->control_fd = control[0];
+        ret->console_fd = console[0];
+        fds[0].fd = control[1];
+        fds[1].fd = console[1];
+        if (r == 0)
+                r = jail_start(&req, &ret->pid, &ret->pidfd, &ret->layers, e);
+        fd_closep(&control[1]);
+        fd_closep(&console[1]);
+        if (r == 0)
+                r = jail_map_ids(ret->pid, s->host_id, e);
+        if (r == 0) {
+                r = control_send(ret->control_fd, &mapped);
+                if (r < 0)
+                        err_set(e, r, "tell the jailed process that its ids are mapped");
+        }
+        /* The child builds its root meanwhile. */
+        return r < 0 ? r : resources_query_cpuid(s->resources, e);
+}
+
+int vmm_process_configure(const struct vmm_start *s, struct vmm_process *p, uint64_t required_layers, struct err *e)
+{
+        struct control_config m = {
+                .head = CONTROL_HEADER(CONTROL_CONFIG, sizeof(m)),
+                .memory_bytes = s->spec->memory_bytes,
+                .required_layers = required_layers,
+                .vcpus = s->spec->vcpus,
+                .cpu_model = s->spec->cpu_model,
+                .has_initrd = s->resources->initrd_fd >= 0,
+                .test_device = s->spec->test_device,
+                .cpuid_count = s->resources->cpuid_count,
+        };
+        int r;
+
+        memcpy(m.cpuid, s->resources->cpuid, s->resources->cpuid_count * sizeof(m.cpuid[0]));
+        memcpy(m.cmdline, s->spec->cmdline, sizeof(m.cmdline));
+        r = control_send(p->control_fd, &m);
+        return r < 0 ? err_set(e, r, "send the VMM its configuration") : 0;
+}
+
+int vmm_process_end(struct vmm_process *p)
+{
+        int status = 0;
+
+        if (p->pid > 0) {
+                if (p->pidfd >= 0)
+                        (void)sys_pidfd_send_signal(p->pidfd, SIGKILL); /* dead already: that is what we want */
+                while (waitpid(p->pid, &status, 0) < 0 && errno == EINTR)
+                        ;
+        }
+        p->pid = -1;
+        fd_closep(&p->pidfd);
+        fd_closep(&p->control_fd);
+        fd_closep(&p->console_fd);
+        return status;
+}

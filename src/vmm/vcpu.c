@@ -1,0 +1,169 @@
+#include "vmm/vcpu.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "jail/jail_seccomp.h"
+#include "spec/vmm_fds.h"
+#include "vmm/exits.h"
+#include "vmm/x86_64/boot_state.h"
+
+extern const struct jail_policy policy_vmm_vcpu; /* compiled from policy/vcpu.policy */
+
+#define KICK_SIGNAL SIGUSR1
+
+/* The page that the kick's handler marks: a signal that lands just before KVM_RUN must not be lost. */
+static _Thread_local struct kvm_run *current_run;
+
+static void on_kick(int sig)
+{
+        (void)sig;
+        if (current_run)
+                current_run->immediate_exit = 1;
+}
+
+int vcpu_create(struct machine *m, unsigned int id, struct cpuid_table *cpuid, struct vcpu *ret, struct err *e)
+{
+        const int target = VMM_FD_VCPU_FIRST + (int)id;
+        int size, fd = ioctl(VMM_FD_VM, KVM_CREATE_VCPU, (unsigned long)id);
+
+        if (fd < 0 || dup2(fd, target) < 0)
+                return err_set(e, -errno, "create vCPU %u", id);
+        close(fd);
+
+        size = ioctl(VMM_FD_KVM, KVM_GET_VCPU_MMAP_SIZE, 0);
+        if (size < (int)sizeof(struct kvm_run))
+                return err_set(e, -EPROTO, "map vCPU %u: KVM offers %d bytes", id, size);
+        ret->run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, target, 0);
+        if (ret->run == MAP_FAILED)
+                return err_set(e, -errno, "map vCPU %u", id);
+
+        cpuid_for_vcpu(cpuid, id);
+        if (ioctl(target, KVM_SET_CPUID2, &cpuid->head) < 0)
+                return err_set(e, -errno, "set the CPUID template of vCPU %u", id);
+        ret->id = id;
+        ret->fd = target;
+        ret->machine = m;
+        return boot_msrs_set(target, e);
+}
+
+/* Never comes back: this thread has left the guest for good, and the process ends as a whole. */
+static _Noreturn void park(struct machine *m)
+{
+        pthread_mutex_lock(&m->lock);
+        m->parked++;
+        pthread_cond_broadcast(&m->changed);
+        for (;;)
+                pthread_cond_wait(&m->changed, &m->lock);
+}
+
+static void get_ready(struct vcpu *v)
+{
+        struct machine *m = v->machine;
+        char name[16];
+        sigset_t kick;
+        int r;
+
+        v->tid = (pid_t)syscall(SYS_gettid);
+        snprintf(name, sizeof(name), "vcpu%u", v->id);
+        (void)prctl(PR_SET_NAME, name); /* for the operator's eyes only */
+        current_run = v->run;
+        sigemptyset(&kick);
+        sigaddset(&kick, KICK_SIGNAL);
+        r = -pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+        if (r < 0)
+                err_set(&v->start_error, r, "unblock the kick signal of vCPU %u", v->id);
+        else
+                r = jail_seccomp_install(&policy_vmm_vcpu, &v->start_error);
+
+        pthread_mutex_lock(&m->lock);
+        v->started = true;
+        pthread_cond_broadcast(&m->changed);
+        while (r == 0 && !m->running)
+                pthread_cond_wait(&m->changed, &m->lock);
+        pthread_mutex_unlock(&m->lock);
+        if (r < 0)
+                park(m);
+}
+
+static void *vcpu_main(void *arg)
+{
+        struct vcpu *v = arg;
+
+        get_ready(v);
+        while (!machine_stopping(v->machine)) {
+                int r = ioctl(v->fd, KVM_RUN, 0) < 0 ? -errno : 0;
+
+                /* EINTR: kicked. EAGAIN: the vCPU was waiting for its start and is asked to look again. */
+                if (r == -EINTR || r == -EAGAIN) {
+                        v->run->immediate_exit = 0;
+                        continue;
+                }
+                vcpu_handle_exit(v, r);
+        }
+        park(v->machine);
+}
+
+int vcpus_start(struct vcpu *vcpus, unsigned int count, struct err *e)
+{
+        struct machine *m = vcpus[0].machine;
+        struct sigaction kick = {.sa_handler = on_kick}; /* no SA_RESTART: KVM_RUN must return */
+        int r;
+
+        if (sigaction(KICK_SIGNAL, &kick, NULL) < 0)
+                return err_set(e, -errno, "handle the kick signal");
+        for (unsigned int i = 0; i < count; i++) {
+                r = -pthread_create(&vcpus[i].thread, NULL, vcpu_main, &vcpus[i]);
+                if (r < 0)
+                        return err_set(e, r, "start the thread of vCPU %u", i);
+        }
+        r = 0;
+        pthread_mutex_lock(&m->lock);
+        for (unsigned int i = 0; i < count; i++) {
+                while (!vcpus[i].started)
+                        pthread_cond_wait(&m->changed, &m->lock);
+                if (vcpus[i].start_error.text[0] && r == 0) {
+                        r = -EPERM;
+                        if (e)
+                                *e = vcpus[i].start_error;
+                }
+        }
+        pthread_mutex_unlock(&m->lock);
+        return r;
+}
+
+void vcpus_release(struct machine *m)
+{
+        pthread_mutex_lock(&m->lock);
+        m->running = true;
+        pthread_cond_broadcast(&m->changed);
+        pthread_mutex_unlock(&m->lock);
+}
+
+void vcpus_stop(struct vcpu *vcpus, unsigned int count, int timeout_ms)
+{
+        struct machine *m = vcpus[0].machine;
+        struct timespec end;
+
+        clock_gettime(CLOCK_REALTIME, &end);
+        end.tv_nsec += (long)timeout_ms % 1000 * 1000000;
+        end.tv_sec += timeout_ms / 1000 + end.tv_nsec / 1000000000;
+        end.tv_nsec %= 1000000000;
+
+        pthread_mutex_lock(&m->lock);
+        for (unsigned int i = 0; i < count; i++)
+                /* Fails only for a thread that is gone, and none ever goes. */
+                (void)syscall(SYS_tgkill, getpid(), vcpus[i].tid, KICK_SIGNAL);
+        while (m->parked < count)
+                if (pthread_cond_timedwait(&m->changed, &m->lock, &end) != 0)
+                        break;
+        pthread_mutex_unlock(&m->lock);
+}

@@ -1,0 +1,65 @@
+#include "vmm/vm.h"
+
+#include <errno.h>
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "spec/kvm_needs.h"
+#include "spec/vmm_fds.h"
+#include "vmm/x86_64/layout.h"
+#include "vmm/x86_64/msr.h"
+
+static int needs_check(unsigned int vcpus, struct err *e)
+{
+        int max;
+
+        for (size_t i = 0; i < kvm_needs_count; i++)
+                if (!kvm_need_met(VMM_FD_KVM, &kvm_needs[i])) {
+                        err_bad(e, STATUS_HOST, "this host's KVM lacks %s (%s)", kvm_needs[i].name, kvm_needs[i].why);
+                        err_hint(e, "use a newer kernel; see bulkhead doctor");
+                        return -EOPNOTSUPP;
+                }
+        max = ioctl(VMM_FD_KVM, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
+        if (max < (int)vcpus)
+                return err_bad(e, STATUS_HOST, "this host's KVM runs %d vCPUs in a guest, not %u", max, vcpus);
+        return 0;
+}
+
+static int slots_register(const struct guest_ram *ram, struct err *e)
+{
+        for (unsigned int i = 0; i < ram->region_count; i++) {
+                struct kvm_userspace_memory_region slot = {
+                        .slot = i,
+                        .guest_phys_addr = ram->regions[i].base,
+                        .memory_size = ram->regions[i].len_bytes,
+                        .userspace_addr = (uintptr_t)ram->regions[i].host,
+                };
+
+                if (ioctl(VMM_FD_VM, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
+                        return err_set(e, -errno, "register guest memory slot %u", i);
+        }
+        return 0;
+}
+
+int vm_create(const struct guest_ram *ram, unsigned int vcpus, struct err *e)
+{
+        struct kvm_enable_cap split = {.cap = KVM_CAP_SPLIT_IRQCHIP, .args = {LAYOUT_IOAPIC_PINS}};
+        uint64_t identity_map = LAYOUT_IDENTITY_MAP;
+        int fd, r = needs_check(vcpus, e);
+
+        if (r < 0)
+                return r;
+        fd = ioctl(VMM_FD_KVM, KVM_CREATE_VM, 0);
+        if (fd < 0 || (fd != VMM_FD_VM && dup2(fd, VMM_FD_VM) < 0))
+                return err_set(e, -errno, "create a virtual machine");
+        if (fd != VMM_FD_VM)
+                close(fd);
+        if (ioctl(VMM_FD_VM, KVM_ENABLE_CAP, &split) < 0)
+                return err_set(e, -errno, "split the interrupt controller");
+        if (ioctl(VMM_FD_VM, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0 ||
+            ioctl(VMM_FD_VM, KVM_SET_TSS_ADDR, (unsigned long)LAYOUT_TSS) < 0)
+                return err_set(e, -errno, "place KVM's own pages");
+        r = msr_filter_install(VMM_FD_VM, e);
+        return r < 0 ? r : slots_register(ram, e);
+}
