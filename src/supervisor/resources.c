@@ -98,20 +98,20 @@ void resources_close(struct resources *res)
 
 int resources_query_cpuid(struct resources *res, struct err *e)
 {
-        struct {
-                struct kvm_cpuid2 head;
+        struct { /* struct kvm_cpuid2 with room for its entries */
+                uint32_t nent, padding;
                 struct kvm_cpuid_entry2 entries[CONTROL_CPUID_MAX];
         } table;
 
         if (res->cpuid_count > 0)
                 return 0;
-        memset(&table.head, 0, sizeof(table.head));
-        table.head.nent = CONTROL_CPUID_MAX;
+        table.padding = 0;
+        table.nent = CONTROL_CPUID_MAX;
         if (ioctl(res->kvm_fd, KVM_GET_SUPPORTED_CPUID, &table) < 0)
                 return err_set(e, -errno, "ask KVM which CPUID it supports");
-        if (table.head.nent == 0 || table.head.nent > CONTROL_CPUID_MAX)
-                return err_set(e, -EPROTO, "ask KVM which CPUID it supports: %u entries", table.head.nent);
-        memcpy(res->cpuid, table.entries, table.head.nent * sizeof(table.entries[0]));
-        res->cpuid_count = table.head.nent;
+        if (table.nent == 0 || table.nent > CONTROL_CPUID_MAX)
+                return err_set(e, -EPROTO, "ask KVM which CPUID it supports: %u entries", table.nent);
+        memcpy(res->cpuid, table.entries, table.nent * sizeof(table.entries[0]));
+        res->cpuid_count = table.nent;
         return 0;
 }

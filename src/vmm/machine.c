@@ -38,11 +38,10 @@ static void ioapic_deliver(void *ctx, const struct ioapic_msi *msi)
 static void ioapic_routes_changed(void *ctx)
 {
         struct machine *m = ctx;
-        struct {
-                struct kvm_irq_routing head;
+        struct { /* struct kvm_irq_routing with room for its entries */
+                uint32_t nr, flags;
                 struct kvm_irq_routing_entry entries[LAYOUT_IOAPIC_PINS];
         } table;
-        uint32_t n = 0;
 
         memset(&table, 0, sizeof(table));
         for (uint32_t pin = 0; pin < LAYOUT_IOAPIC_PINS; pin++) {
@@ -50,7 +49,7 @@ static void ioapic_routes_changed(void *ctx)
 
                 if (!ioapic_eoi_route(&m->ioapic, pin, &msi))
                         continue;
-                table.entries[n++] = (struct kvm_irq_routing_entry){
+                table.entries[table.nr++] = (struct kvm_irq_routing_entry){
                         .gsi = pin,
                         .type = KVM_IRQ_ROUTING_MSI,
                         .u.msi = {.address_lo = (uint32_t)msi.address,
@@ -58,7 +57,6 @@ static void ioapic_routes_changed(void *ctx)
                                   .data = msi.data},
                 };
         }
-        table.head.nr = n;
         if (ioctl(VMM_FD_VM, KVM_SET_GSI_ROUTING, &table) < 0) {
                 struct err e = ERR_INIT;
 

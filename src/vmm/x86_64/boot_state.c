@@ -131,20 +131,20 @@ int boot_state_set(int vcpu_fd, const struct guest_ram *ram, const struct boot_e
 
 int boot_msrs_set(int vcpu_fd, struct err *e)
 {
-        struct {
-                struct kvm_msrs head;
+        struct { /* struct kvm_msrs with room for its entries */
+                uint32_t nmsrs, pad;
                 struct kvm_msr_entry entries[2];
         } msrs = {
+                .nmsrs = ARRAY_LEN(msrs.entries),
                 .entries = {{.index = MSR_IA32_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING},
                             {.index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLE | MTRR_WRITE_BACK}},
         };
         int n;
 
-        msrs.head.nmsrs = ARRAY_LEN(msrs.entries);
         n = ioctl(vcpu_fd, KVM_SET_MSRS, &msrs);
         if (n < 0)
                 return err_set(e, -errno, "set a processor's MSRs");
-        if ((uint32_t)n != msrs.head.nmsrs)
+        if ((uint32_t)n != msrs.nmsrs)
                 return err_set(e, -EINVAL, "set MSR %#x", msrs.entries[n].index);
         return 0;
 }
