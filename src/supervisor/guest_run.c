@@ -100,7 +100,7 @@ static int on_end(struct loop *l, const struct control_end *m, struct err *e)
 }
 
 /* The text comes from a process that may be compromised: it is bounded, and main() prints it on one printable line. */
-static int on_failed(const struct control_failed *m, struct err *e)
+static int on_failed(const struct loop *l, const struct control_failed *m, struct err *e)
 {
         static const enum exit_status believable[] = {STATUS_FAILURE, STATUS_USAGE,     STATUS_HOST,
                                                       STATUS_IMAGE,   STATUS_ISOLATION, STATUS_GUEST};
@@ -109,7 +109,9 @@ static int on_failed(const struct control_failed *m, struct err *e)
         for (size_t i = 0; i < ARRAY_LEN(believable); i++)
                 if (m->status == believable[i])
                         status = believable[i];
-        return err_bad(e, status, "%s", m->text);
+        err_bad(e, status, "%s", m->text);
+        /* The VMM knows no paths. */
+        return status == STATUS_IMAGE ? err_wrap(e, -EINVAL, "load %s", l->run->start.spec->kernel) : -EINVAL;
 }
 
 /* One message. Returns 1 when there was one, 0 when there is none now, or a negative errno. */
@@ -137,7 +139,7 @@ static int control_handle(struct loop *l, struct err *e)
                 r = on_end(l, &m.end, e);
                 break;
         case CONTROL_FAILED:
-                r = on_failed(&m.failed, e);
+                r = on_failed(l, &m.failed, e);
                 break;
         default:
                 r = err_set(e, -EPROTO, "the VMM sends message type %u", m.head.type);

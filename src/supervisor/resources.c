@@ -45,6 +45,7 @@ static int image_open(const char *path, const char *what, int *ret_fd, struct er
 
         if (fd < 0) {
                 r = err_set(e, -errno, "open %s %s", what, path);
+                err_hint(e, "give the path of a file that this user may read");
                 if (e)
                         e->status = STATUS_IMAGE;
                 return r;
