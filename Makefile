@@ -1,0 +1,54 @@
+# The ways into the project, by name. Meson builds; scripts in tools/, tests/ and bench/ do the rest.
+
+BUILD ?= build
+export BULKHEAD_BUILD := $(abspath $(BUILD))
+
+.PHONY: all demo test test-all lint bench install clean help
+.DEFAULT_GOAL := all
+
+all: ## build everything; build/bulkhead runs from there
+	@tools/install-packages --check build
+	@$(MAKE) --no-print-directory compile
+
+# Not for the command line: what all, demo, test, bench and install share once the packages are there.
+.PHONY: compile
+compile: $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+
+# Meson sees by itself when it has to run again.
+$(BUILD)/build.ninja:
+	@meson setup $(BUILD)
+
+demo: ## show two Linux guests, each in its own jail, side by side (needs root)
+	@tools/install-packages build guest
+	@$(MAKE) --no-print-directory compile
+	@tools/demo
+
+test: ## run the tests, about ten minutes; end-to-end tests need root
+	@tools/install-packages build guest test
+	@$(MAKE) --no-print-directory compile
+	@tests/run
+
+test-all: ## the same with the tests that are marked slow
+	@tools/install-packages build guest test
+	@$(MAKE) --no-print-directory compile
+	@tests/run --all
+
+lint: ## check layout, layers and shell scripts; build with gcc and clang, warnings being errors
+	@tools/install-packages build test lint
+	@$(MAKE) --no-print-directory compile
+	@tests/lint/run
+
+bench: ## measure (see bench/README.md)
+	@tools/install-packages build guest
+	@$(MAKE) --no-print-directory compile
+	@bench/run
+
+install: all ## install; PREFIX is set by: meson setup --prefix /usr build; DESTDIR is obeyed
+	@meson install -C $(BUILD) --no-rebuild
+
+clean: ## remove the build directory, fetched kernels too
+	rm -rf -- $(BUILD)
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
