@@ -62,8 +62,13 @@ struct state_guest {
         char path[384]; /* absolute */
 };
 
-/* Takes the name: creates its directory and locks it. STATUS_NAME when a live supervisor holds it. */
+/* Takes the name: creates its directory and locks it; one that is being swept is waited for. STATUS_NAME when
+ * a live supervisor holds it. */
 int state_guest_take(struct state_dir *d, const char *name, struct state_guest *ret, struct err *e);
+
+/* Takes the name of a dead guest, to sweep it; state_lock_owner() does not take the caller for a supervisor.
+ * -EAGAIN when somebody holds it. */
+int state_guest_take_dead(struct state_dir *d, const char *name, struct state_guest *ret);
 
 /* Removes the guest's files and its directory, then gives up the lock. */
 void state_guest_drop(struct state_dir *d, const char *name, struct state_guest *g);
@@ -74,7 +79,7 @@ int state_write(const struct state_guest *g, const struct guest_state *s, struct
 /* Reads and checks the state of a guest. -ENOENT when there is none (yet). */
 int state_read(const struct state_dir *d, const char *name, struct guest_state *ret);
 
-/* Pid of the process that holds the lock of name, as the kernel tells it; 0: nobody does. */
+/* Pid of the supervisor that holds the lock of name, as the kernel tells it; 0: none does. */
 pid_t state_lock_owner(const struct state_dir *d, const char *name);
 
 /* Takes a free block of ids for the guest. Returns 0 and the slot and its first host id. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -73,25 +74,24 @@ void state_dir_close(struct state_dir *d)
         fd_closep(&d->ids_fd);
 }
 
-static int lock_whole_file(int fd)
-{
-        struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+/* Who holds a lock is told by its length; both exclude each other. */
+#define LOCK_SUPERVISOR 0 /* the whole file */
+#define LOCK_SWEEPER    1 /* the first byte: the guest is dead, and being removed */
 
-        return fcntl(fd, F_SETLK, &l) < 0 ? -errno : 0;
-}
+/* How long a sweeper is waited for: as long as it may wait for a cgroup in each hierarchy. */
+#define SWEEP_TIMEOUT_MS (CGROUP_REMOVE_MS * CGROUP_V1_MAX)
 
 /* Opens and locks NAME/lock. -EAGAIN: held by a live process. -ESTALE: removed while we waited; try again. */
-static int lock_take(int dir_fd, int *ret_fd)
+static int lock_take(int dir_fd, off_t length, int *ret_fd)
 {
+        struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = length};
         _cleanup_fd_ int fd = openat(dir_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
         struct stat st;
-        int r;
 
         if (fd < 0)
                 return -errno;
-        r = lock_whole_file(fd);
-        if (r < 0)
-                return r == -EACCES ? -EAGAIN : r;
+        if (fcntl(fd, F_SETLK, &l) < 0)
+                return errno == EACCES ? -EAGAIN : -errno;
         if (fstat(fd, &st) < 0)
                 return -errno;
         if (st.st_nlink == 0)
@@ -100,7 +100,8 @@ static int lock_take(int dir_fd, int *ret_fd)
         return 0;
 }
 
-int state_guest_take(struct state_dir *d, const char *name, struct state_guest *ret, struct err *e)
+/* Returns 0 or a negative errno: -EAGAIN when a live process holds the lock. */
+static int guest_take(struct state_dir *d, const char *name, off_t length, struct state_guest *ret)
 {
         struct state_guest g = {.dir_fd = -1, .lock_fd = -1};
         int r;
@@ -109,26 +110,40 @@ int state_guest_take(struct state_dir *d, const char *name, struct state_guest *
         do {
                 fd_closep(&g.dir_fd);
                 g.dir_fd = subdir_open(d->guests_fd, name);
-                r = g.dir_fd < 0 ? g.dir_fd : lock_take(g.dir_fd, &g.lock_fd);
+                r = g.dir_fd < 0 ? g.dir_fd : lock_take(g.dir_fd, length, &g.lock_fd);
                 /* ENOENT: a sweeper removed the directory between the two steps. */
         } while (r == -ESTALE || (r == -ENOENT && g.dir_fd >= 0));
-        if (r == -EAGAIN) {
+        if (r < 0) {
+                if (r != -EAGAIN)
+                        (void)unlinkat(d->guests_fd, name, AT_REMOVEDIR); /* empty, or somebody else's */
                 fd_closep(&g.dir_fd);
+                return r;
+        }
+        *ret = g;
+        return 0;
+}
+
+int state_guest_take(struct state_dir *d, const char *name, struct state_guest *ret, struct err *e)
+{
+        const struct timespec ms = {.tv_nsec = 1000000};
+        int r = guest_take(d, name, LOCK_SUPERVISOR, ret);
+
+        /* No owner, yet locked: a sweeper has it, and will be done with it soon. */
+        for (int i = 0; i < SWEEP_TIMEOUT_MS && r == -EAGAIN && state_lock_owner(d, name) == 0; i++) {
+                nanosleep(&ms, NULL);
+                r = guest_take(d, name, LOCK_SUPERVISOR, ret);
+        }
+        if (r == -EAGAIN) {
                 err_bad(e, STATUS_NAME, "a guest named \"%s\" is running", name);
                 err_hint(e, "choose another name, or end it with: bulkhead kill %s", name);
                 return -EBUSY;
         }
-        if (r < 0) {
-                if (g.lock_fd >= 0)
-                        state_guest_drop(d, name, &g);
-                else {
-                        (void)unlinkat(d->guests_fd, name, AT_REMOVEDIR); /* empty, or somebody else's */
-                        fd_closep(&g.dir_fd);
-                }
-                return err_set(e, r, "create the state of guest \"%s\" in %s", name, d->path);
-        }
-        *ret = g;
-        return 0;
+        return r < 0 ? err_set(e, r, "create the state of guest \"%s\" in %s", name, d->path) : 0;
+}
+
+int state_guest_take_dead(struct state_dir *d, const char *name, struct state_guest *ret)
+{
+        return guest_take(d, name, LOCK_SWEEPER, ret);
 }
 
 void state_guest_drop(struct state_dir *d, const char *name, struct state_guest *g)
@@ -183,7 +198,7 @@ pid_t state_lock_owner(const struct state_dir *d, const char *name)
 
         snprintf(path, sizeof(path), "%s/lock", name);
         fd = openat(d->guests_fd, path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0 || fcntl(fd, F_GETLK, &l) < 0 || l.l_type == F_UNLCK)
+        if (fd < 0 || fcntl(fd, F_GETLK, &l) < 0 || l.l_type == F_UNLCK || l.l_len == LOCK_SWEEPER)
                 return 0;
         return l.l_pid;
 }

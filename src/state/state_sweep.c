@@ -36,7 +36,7 @@ static void guest_sweep(struct state_dir *d, const char *name)
 
         if (!guest_name_valid(name) || state_lock_owner(d, name) != 0)
                 return;
-        if (state_guest_take(d, name, &g, NULL) < 0)
+        if (state_guest_take_dead(d, name, &g) < 0)
                 return;
         vmm_kill(d, name);
         if (jail_cgroup_remove(name, NULL) < 0) {
