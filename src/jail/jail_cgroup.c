@@ -306,6 +306,24 @@ static int directory_remove(const char *path)
         }
 }
 
+static void parent_remove(const char *hierarchy)
+{
+        char path[CGROUP_PATH_MAX];
+
+        path_of(path, sizeof(path), hierarchy, NULL);
+        /* Fails while another guest is there, which is as it should be. */
+        (void)rmdir(path);
+}
+
+void jail_cgroup_remove_parent(void)
+{
+        const char *list[CGROUP_V1_MAX];
+        size_t count = hierarchies(list);
+
+        for (size_t i = 0; i < count; i++)
+                parent_remove(list[i]);
+}
+
 int jail_cgroup_remove(const char *name, struct err *e)
 {
         const char *list[CGROUP_V1_MAX];
@@ -320,9 +338,7 @@ int jail_cgroup_remove(const char *name, struct err *e)
                 r = directory_remove(path);
                 if (r < 0)
                         result = err_set(e, r, "remove the cgroup %s", path);
-                path_of(path, sizeof(path), list[i], NULL);
-                /* Fails while another guest is there, which is as it should be. */
-                (void)rmdir(path);
+                parent_remove(list[i]);
         }
         return result;
 }

@@ -41,5 +41,8 @@ void jail_cgroup_close(struct jail_cgroup *cg);
  * parent when it is empty. Returns 0 also when there was nothing, or a negative errno. */
 int jail_cgroup_remove(const char *name, struct err *e);
 
+/* Removes the parent in every hierarchy where it is empty, whoever left it: a crash, a removal by hand. */
+void jail_cgroup_remove_parent(void);
+
 /* True on a host whose cgroups are unified (v2). */
 bool jail_cgroup_is_unified(void);

@@ -61,24 +61,31 @@ static void ids_sweep(struct state_dir *d, const char *slot)
                 (void)unlinkat(d->ids_fd, slot, 0); /* somebody else swept it first */
 }
 
-static void each_entry(struct state_dir *d, int dir_fd, void (*sweep)(struct state_dir *, const char *))
+/* Returns how many there were. */
+static size_t each_entry(struct state_dir *d, int dir_fd, void (*sweep)(struct state_dir *, const char *))
 {
         int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         DIR *dir = fd < 0 ? NULL : fdopendir(fd);
         struct dirent *entry;
+        size_t count = 0;
 
         if (!dir) {
                 fd_closep(&fd);
-                return;
+                return 0;
         }
         while ((entry = readdir(dir)))
-                if (entry->d_name[0] != '.')
+                if (entry->d_name[0] != '.') {
                         sweep(d, entry->d_name);
+                        count++;
+                }
         closedir(dir);
+        return count;
 }
 
 void state_sweep(struct state_dir *d)
 {
-        each_entry(d, d->guests_fd, guest_sweep);
+        /* Where there are guests, the last one takes the cgroup's parent along. */
+        if (each_entry(d, d->guests_fd, guest_sweep) == 0)
+                jail_cgroup_remove_parent();
         each_entry(d, d->ids_fd, ids_sweep);
 }
