@@ -11,6 +11,7 @@ const struct kvm_need kvm_needs[] = {
         NEED(KVM_CAP_SIGNAL_MSI, "interrupts from the I/O APIC"),
         NEED(KVM_CAP_EXT_CPUID, "the CPUID template"),
         NEED(KVM_CAP_X86_MSR_FILTER, "the MSR filter"),
+        NEED(KVM_CAP_ENFORCE_PV_FEATURE_CPUID, "no paravirtual features but those of the CPUID template"),
         NEED(KVM_CAP_IMMEDIATE_EXIT, "stopping a vCPU without a race"),
         NEED(KVM_CAP_MP_STATE, "starting further processors"),
         NEED(KVM_CAP_TSC_DEADLINE_TIMER, "the guest's timer"),

@@ -32,6 +32,7 @@ static void on_kick(int sig)
 
 int vcpu_create(struct machine *m, unsigned int id, struct cpuid_table *cpuid, struct vcpu *ret, struct err *e)
 {
+        const struct kvm_enable_cap enforce = {.cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID, .args = {1}};
         const int target = VMM_FD_VCPU_FIRST + (int)id;
         int size, fd = ioctl(VMM_FD_VM, KVM_CREATE_VCPU, (unsigned long)id);
 
@@ -46,6 +47,9 @@ int vcpu_create(struct machine *m, unsigned int id, struct cpuid_table *cpuid, s
         if (ret->run == MAP_FAILED)
                 return err_set(e, -errno, "map vCPU %u", id);
 
+        /* What the template does not name is not there: the hypercalls of such a feature fail, its MSRs are #GP. */
+        if (ioctl(target, KVM_ENABLE_CAP, &enforce) < 0)
+                return err_set(e, -errno, "hold vCPU %u to the paravirtual features of its CPUID", id);
         cpuid_for_vcpu(cpuid, id);
         if (ioctl(target, KVM_SET_CPUID2, &cpuid->head) < 0)
                 return err_set(e, -errno, "set the CPUID template of vCPU %u", id);
