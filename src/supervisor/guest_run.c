@@ -55,7 +55,8 @@ static int on_jailed(struct loop *l, const struct control_jailed *m, struct err 
         if (r < 0)
                 return r;
         l->phase = LOADING;
-        return vmm_process_configure(&l->run->start, &l->p, required & SEAL_LAYERS, e);
+        r = vmm_process_configure(&l->run->start, &l->p, required & SEAL_LAYERS, e);
+        return r < 0 ? r : l->run->configured(l->run->ctx, e);
 }
 
 static int on_ready(struct loop *l, const struct control_ready *m, struct err *e)

@@ -1,4 +1,4 @@
-/* The supervisor, once the guest is up: what it may still do. */
+/* The supervisor, once the guest's jail is built and its VMM configured: what it may still do. */
 #pragma once
 
 #include <stdbool.h>

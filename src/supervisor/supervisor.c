@@ -114,11 +114,23 @@ static int prepare(struct supervisor *s, struct err *e)
         return r;
 }
 
-/* The guest is up: tell the world about it, then give up what only starting it needed. */
-static int on_ready(void *ctx, const struct vmm_process *p, struct err *e)
+/* Gives up what only starting the guest needed, before a byte of the guest is looked at by anybody. */
+static int on_configured(void *ctx, struct err *e)
 {
         struct supervisor *s = ctx;
         int r;
+
+        if (s->narrowed)
+                return 0;
+        r = supervisor_narrow(s->spec->on_reset == ON_RESET_RESTART, e);
+        s->narrowed = r == 0;
+        return r;
+}
+
+/* The guest is up: tell the world about it. */
+static int on_ready(void *ctx, const struct vmm_process *p, struct err *e)
+{
+        struct supervisor *s = ctx;
 
         s->state.version = STATE_VERSION;
         s->state.size_bytes = sizeof(s->state);
@@ -130,12 +142,7 @@ static int on_ready(void *ctx, const struct vmm_process *p, struct err *e)
         s->state.landlock_abi = p->landlock_abi;
         s->state.started_unix = (int64_t)time(NULL);
         s->state.spec = *s->spec;
-        r = state_write(&s->guest, &s->state, e);
-        if (r == 0 && !s->narrowed) {
-                r = supervisor_narrow(s->spec->on_reset == ON_RESET_RESTART, e);
-                s->narrowed = r == 0;
-        }
-        return r;
+        return state_write(&s->guest, &s->state, e);
 }
 
 static void say_restart(struct supervisor *s, bool triple_fault, int delay_ms)
@@ -179,6 +186,7 @@ static int run_until_end(struct supervisor *s, struct run_result *result, struct
                 .console = &s->console,
                 .signal_fd = s->signal_fd,
                 .required_layers = required_layers(s->spec),
+                .configured = on_configured,
                 .ready = on_ready,
                 .ctx = s,
         };
