@@ -13,10 +13,9 @@ static const struct {
         const char *summary;
 } commands[] = {
         {"run", cmd_run, "start a guest in its own jail, in the foreground"},
-        
-        
+        {"ps", cmd_ps, "list the guests of this host"},
+        {"doctor", cmd_doctor, "tell whether this host can run guests"},
         {"kill", cmd_kill, "end a guest, or press its power button"},
-        
         {"version", cmd_version, "print the version"},
 };
 
