@@ -14,6 +14,7 @@ static const struct {
 } commands[] = {
         {"run", cmd_run, "start a guest in its own jail, in the foreground"},
         {"ps", cmd_ps, "list the guests of this host"},
+        {"inspect", cmd_inspect, "show what is in force around a guest, read back from the kernel"},
         {"doctor", cmd_doctor, "tell whether this host can run guests"},
         {"kill", cmd_kill, "end a guest, or press its power button"},
         {"version", cmd_version, "print the version"},

@@ -13,7 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/sys.h"
-#include "cli/doctor/child.h"
+#include "cli/child.h"
 
 static const uint8_t guest_code[] = {
 #include "doctor_guest.inc" /* guest.S, assembled */

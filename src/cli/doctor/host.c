@@ -11,7 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "cli/doctor/child.h"
+#include "cli/child.h"
 #include "jail/jail_cgroup.h"
 #include "state/state.h"
 

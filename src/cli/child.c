@@ -1,4 +1,4 @@
-#include "cli/doctor/child.h"
+#include "cli/child.h"
 
 #include <errno.h>
 #include <poll.h>

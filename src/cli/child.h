@@ -1,4 +1,4 @@
-/* Doctor tries things that a process cannot take back in children of its own, for a bounded time. */
+/* What a process cannot take back is done in a child of its own, for a bounded time. */
 #pragma once
 
 #include <sys/types.h>

@@ -1,0 +1,134 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "cli/commands.h"
+#include "cli/inspect/show.h"
+#include "cli/report_options.h"
+#include "state/state.h"
+
+static const char inspect_help[] =
+        "Usage: bulkhead inspect [--json] NAME\n\n"
+        "Shows what is in force around a guest, read back from the kernel. What the kernel does not show is marked as\n"
+        "attested. Ends with status 6 when a layer that is claimed is not found.\n\n"
+        "  --json  print JSON\n";
+
+/* The state of a guest that lives and runs. */
+static int running_state(const struct state_dir *d, const char *name, struct guest_state *ret, struct err *e)
+{
+        int r;
+
+        if (!guest_name_valid(name) || state_lock_owner(d, name) == 0) {
+                r = err_bad(e, STATUS_NAME, "there is no guest named \"%s\"", name);
+                err_hint(e, geteuid() == 0 ? "bulkhead ps lists the guests" : "root's guests are shown to root");
+                return r;
+        }
+        r = state_read(d, name, ret);
+        if (r == -ENOENT)
+                return err_bad(e, STATUS_NAME, "guest \"%s\" is still starting", name);
+        return r < 0 ? err_set(e, r, "read the state of guest \"%s\"", name) : 0;
+}
+
+static int ended(struct err *e, const char *name)
+{
+        return err_bad(e, STATUS_NAME, "guest \"%s\" has ended, or starts again", name);
+}
+
+/* The VMM's directory in /proc: of that process and no later one with its pid. */
+static int process_open(const struct guest_state *s, struct err *e)
+{
+        _cleanup_fd_ int fd = -1;
+        char path[32];
+
+        snprintf(path, sizeof(path), "/proc/%d", s->vmm.pid);
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0 && errno != ENOENT)
+                return err_set(e, -errno, "open %s", path);
+        if (fd < 0 || process_start_time(s->vmm.pid) != s->vmm.start_time)
+                return ended(e, s->spec.name);
+        return TAKE_FD(fd);
+}
+
+static int facts_read(int proc_fd, struct inspection *x, struct err *e)
+{
+        struct inspect_facts *f = &x->facts;
+        int r;
+
+        f->pid = x->state.vmm.pid;
+        r = inspect_threads(proc_fd, f);
+        if (r == 0)
+                r = inspect_fds(proc_fd, f);
+        if (r == 0)
+                r = inspect_process(proc_fd, f);
+        if (r == 0)
+                r = inspect_namespaces(proc_fd, f);
+        if (r == 0)
+                r = inspect_memory(proc_fd, f);
+        if (r == 0)
+                r = inspect_cgroup(proc_fd, &x->state.spec, f);
+        /* A process that has ended leaves empty files before it leaves none: believe nothing of one that is gone now. */
+        if (r == -ESRCH || r == -ENOENT || process_start_time(f->pid) != x->state.vmm.start_time ||
+            faccessat(proc_fd, "exe", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+                return ended(e, x->state.spec.name);
+        if (r < 0)
+                err_set(e, r, "read what the kernel says of guest \"%s\"", x->state.spec.name);
+        return r;
+}
+
+static bool layers_read(struct inspection *x)
+{
+        bool contradicted = false;
+
+        for (int i = 0; i < LAYER_COUNT; i++) {
+                layer_judge((enum jail_layer)i, &x->state, &x->facts, &x->layers[i]);
+                contradicted |= x->layers[i].verdict == LAYER_CONTRADICTED;
+        }
+        return contradicted;
+}
+
+static int inspect(const struct state_dir *d, const struct report_options *o, bool *ret_contradicted, struct err *e)
+{
+        static struct inspection x;
+        _cleanup_fd_ int proc_fd = -1;
+        int r = running_state(d, o->name, &x.state, e);
+
+        if (r < 0)
+                return r;
+        proc_fd = process_open(&x.state, e);
+        if (proc_fd < 0)
+                return proc_fd;
+        r = facts_read(proc_fd, &x, e);
+        if (r < 0)
+                return r;
+        *ret_contradicted = layers_read(&x);
+        if (o->json)
+                return inspection_print_json(&x, e);
+        inspection_print(&x);
+        return 0;
+}
+
+int cmd_inspect(int argc, char *argv[], struct err *e)
+{
+        struct state_dir d = {.fd = -1, .guests_fd = -1, .ids_fd = -1};
+        struct report_options o;
+        bool contradicted = false;
+        int r = report_options_parse(argc, argv, true, &o, e);
+
+        if (r == 0 && o.help) {
+                fputs(inspect_help, stdout);
+                return STATUS_OK;
+        }
+        if (r == 0)
+                r = state_dir_open(&d, e);
+        if (r == 0)
+                r = inspect(&d, &o, &contradicted, e);
+        state_dir_close(&d);
+        if (r < 0)
+                return (int)e->status;
+        if (contradicted)
+                err_bad(e, STATUS_ISOLATION, "guest \"%s\": a layer is claimed and not found", o.name);
+        return contradicted ? STATUS_ISOLATION : STATUS_OK;
+}

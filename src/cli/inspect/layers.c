@@ -1,0 +1,322 @@
+#include "cli/inspect/layers.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "jail/jail.h"
+#include "spec/vmm_fds.h"
+
+#define SECCOMP_FILTERED 2   /* proc_pid_status(5): SECCOMP_MODE_FILTER */
+#define OOM_SCORE_MIN    500 /* jail_limits.c: goes before the host's own services */
+
+static enum layer_found yes_if(bool condition)
+{
+        return condition ? FOUND_YES : FOUND_NO;
+}
+
+__attribute__((format(printf, 2, 3))) static void detail(struct layer_view *v, const char *fmt, ...)
+{
+        va_list ap;
+
+        va_start(ap, fmt);
+        vsnprintf(v->detail, sizeof(v->detail), fmt, ap);
+        va_end(ap);
+}
+
+static enum layer_found find_namespace(enum ns_kind kind, const struct inspect_facts *f, struct layer_view *v)
+{
+        const struct ns_facts *ns = &f->ns[kind];
+
+        if (ns->guest == 0)
+                return ns->own == 0 ? FOUND_NO : FOUND_UNKNOWN;
+        detail(v, "%" PRIu64, ns->guest);
+        if (kind == NS_PID && f->threads[0].pid_inside != 1)
+                return FOUND_NO;
+        return yes_if(ns->guest != ns->own && ns->guest != ns->init);
+}
+
+static enum layer_found find_cgroup_limits(const struct inspect_facts *f, struct layer_view *v)
+{
+        for (size_t i = 0; i < CGROUP_PARTS; i++) {
+                if (f->cgroup.parts[i].of_guest && f->cgroup.parts[i].limited)
+                        continue;
+                detail(v, "%s: %s", f->cgroup.parts[i].controller,
+                       f->cgroup.parts[i].of_guest ? "no limit" : "not in the guest's cgroup");
+                return FOUND_NO;
+        }
+        if (!f->cgroup.swap_limited)
+                detail(v, "swap: no limit");
+        return yes_if(f->cgroup.swap_limited);
+}
+
+/* Nothing that names or reaches a part of the host: no file, no device but /dev/null, no anonymous inode of other kinds. */
+static enum layer_found find_fds(const struct inspect_facts *f, struct layer_view *v)
+{
+        for (size_t i = 0; i < f->fd_count; i++)
+                if (f->fds[i].kind == FD_FILE || f->fds[i].kind == FD_OTHER_ANON || f->fds[i].number >= VMM_FD_LIMIT) {
+                        detail(v, "descriptor %d: %s", f->fds[i].number, fd_kind_names[f->fds[i].kind]);
+                        return FOUND_NO;
+                }
+        detail(v, "%zu descriptors", f->fd_count);
+        return FOUND_YES;
+}
+
+static enum layer_found find_root(const struct inspect_facts *f, struct layer_view *v)
+{
+        const struct root_facts *r = &f->root;
+
+        detail(v, "%zu %s, %s%s", r->mounts, r->mounts == 1 ? "mount" : "mounts", r->fs_type,
+               r->mount_read_only && r->fs_read_only ? ", read-only" : "");
+        return yes_if(r->mounts == 1 && r->at_root && strcmp(r->fs_type, "tmpfs") == 0 && r->mount_read_only &&
+                      r->fs_read_only);
+}
+
+static enum layer_found find_empty_network(const struct inspect_facts *f, struct layer_view *v)
+{
+        if (f->inside.interfaces > 1 || (f->inside.net_known && f->inside.loopback_up)) {
+                detail(v, "%zu interfaces, loopback %s", f->inside.interfaces, f->inside.loopback_up ? "up" : "down");
+                return FOUND_NO;
+        }
+        if (!f->inside.net_known)
+                return FOUND_UNKNOWN;
+        detail(v, "loopback only, down");
+        return FOUND_YES;
+}
+
+static enum layer_found find_limits(const struct inspect_facts *f, struct layer_view *v)
+{
+        static const uint64_t most[LIMIT_COUNT] = {
+                [LIMIT_NOFILE] = VMM_FD_LIMIT,
+                [LIMIT_NPROC] = INSPECT_THREADS_MAX,
+        }; /* the others: 0 */
+
+        for (int i = 0; i < LIMIT_COUNT; i++)
+                if (f->limits[i].hard > most[i] || f->limits[i].soft > most[i]) {
+                        detail(v, "%s", limit_names[i]);
+                        return FOUND_NO;
+                }
+        if (f->oom_score_adj < OOM_SCORE_MIN)
+                detail(v, "oom_score_adj %" PRId64, f->oom_score_adj);
+        return yes_if(f->oom_score_adj >= OOM_SCORE_MIN);
+}
+
+static enum layer_found find_no_new_namespaces(const struct inspect_facts *f, struct layer_view *v)
+{
+        if (!f->inside.sysctls_known)
+                return FOUND_UNKNOWN;
+        if (f->inside.namespaces_allowed > 0)
+                detail(v, "%u kinds can be created", f->inside.namespaces_allowed);
+        return yes_if(f->inside.namespaces_allowed == 0);
+}
+
+/* The words of task_seccomp() in fs/proc/array.c of the kernel: every thread must have one of good. */
+static enum layer_found find_speculation(const struct inspect_facts *f, size_t offset, const char *const *good,
+                                         struct layer_view *v)
+{
+        for (size_t i = 0; i < f->thread_count; i++) {
+                const char *text = (const char *)&f->threads[i] + offset;
+                bool found = false;
+
+                detail(v, "%s", text);
+                if (text[0] == '\0')
+                        return FOUND_UNKNOWN;
+                for (size_t k = 0; good[k]; k++)
+                        if (strcmp(text, good[k]) == 0)
+                                found = true;
+                if (!found)
+                        return FOUND_NO;
+        }
+        return FOUND_YES;
+}
+
+static enum layer_found find_core_cookie(const struct inspect_facts *f, struct layer_view *v)
+{
+        if (!f->core_cookie_known)
+                return FOUND_UNKNOWN;
+        detail(v, "cookie %#" PRIx64, f->core_cookie);
+        return yes_if(f->core_cookie != 0 && f->core_cookie != f->own_core_cookie);
+}
+
+static enum layer_found find_no_merging(const struct inspect_facts *f, struct layer_view *v)
+{
+        if (f->memory.mergeable > 0)
+                detail(v, "%zu mergeable mappings", f->memory.mergeable);
+        if (f->memory.mergeable > 0 || f->memory.merge_any == MERGE_ANY_YES)
+                return FOUND_NO;
+        detail(v, "no mapping is mergeable");
+        return f->memory.merge_any == MERGE_ANY_NO ? FOUND_YES : FOUND_UNKNOWN;
+}
+
+static bool ids_of_guest(const uint32_t ids[4], uint32_t first)
+{
+        for (int i = 0; i < 4; i++)
+                if (ids[i] != ids[0] || ids[i] < first || ids[i] - first >= JAIL_IDS_PER_GUEST)
+                        return false;
+        return true;
+}
+
+static enum layer_found find_ids(const struct guest_state *state, const struct inspect_facts *f, struct layer_view *v)
+{
+        for (size_t i = 0; i < f->thread_count; i++) {
+                const struct thread_facts *t = &f->threads[i];
+                uint64_t caps = 0;
+
+                for (int k = 0; k < CAPS_COUNT; k++)
+                        caps |= t->caps[k];
+                if (ids_of_guest(t->uids, state->host_id) && ids_of_guest(t->gids, state->host_id) && t->groups == 0 &&
+                    caps == 0)
+                        continue;
+                detail(v, "thread %d: %s", (int)t->tid, caps ? "has capabilities" : "has other ids or groups");
+                return FOUND_NO;
+        }
+        detail(v, "uid and gid %u, no capability", f->threads[0].uids[0]);
+        return FOUND_YES;
+}
+
+static enum layer_found find_no_new_privs(const struct inspect_facts *f, struct layer_view *v)
+{
+        for (size_t i = 0; i < f->thread_count; i++)
+                if (!f->threads[i].no_new_privs) {
+                        detail(v, "thread %d", (int)f->threads[i].tid);
+                        return FOUND_NO;
+                }
+        return FOUND_YES;
+}
+
+static enum layer_found find_seccomp(const struct inspect_facts *f, struct layer_view *v)
+{
+        int fewest = f->threads[0].seccomp_filters;
+
+        for (size_t i = 0; i < f->thread_count; i++) {
+                if (f->threads[i].seccomp_filters < fewest)
+                        fewest = f->threads[i].seccomp_filters;
+                if (f->threads[i].seccomp_mode != SECCOMP_FILTERED) {
+                        detail(v, "thread %d has none", (int)f->threads[i].tid);
+                        return FOUND_NO;
+                }
+        }
+        detail(v, "%zu threads", f->thread_count);
+        if (fewest >= 0)
+                detail(v, "%zu threads, %d filters or more on each", f->thread_count, fewest);
+        return FOUND_YES;
+}
+
+static const char *const store_bypass_good[] = {"thread force mitigated", "thread mitigated", "globally mitigated",
+                                                "not vulnerable", NULL};
+static const char *const indirect_branch_good[] = {"conditional force disabled", "conditional disabled",
+                                                   "always disabled", "not affected", NULL};
+
+static enum layer_found find(enum jail_layer layer, const struct guest_state *state, const struct inspect_facts *f,
+                             struct layer_view *v)
+{
+        switch (layer) {
+        case LAYER_USER_NS:
+                return find_namespace(NS_USER, f, v);
+        case LAYER_PID_NS:
+                return find_namespace(NS_PID, f, v);
+        case LAYER_MOUNT_NS:
+                return find_namespace(NS_MNT, f, v);
+        case LAYER_NET_NS:
+                return find_namespace(NS_NET, f, v);
+        case LAYER_IPC_NS:
+                return find_namespace(NS_IPC, f, v);
+        case LAYER_UTS_NS:
+                return find_namespace(NS_UTS, f, v);
+        case LAYER_CGROUP_NS:
+                return find_namespace(NS_CGROUP, f, v);
+        case LAYER_TIME_NS:
+                return find_namespace(NS_TIME, f, v);
+        case LAYER_CGROUP_LIMITS:
+                return find_cgroup_limits(f, v);
+        case LAYER_FDS:
+                return find_fds(f, v);
+        case LAYER_ROOT:
+                return find_root(f, v);
+        case LAYER_NET_EMPTY:
+                return find_empty_network(f, v);
+        case LAYER_LIMITS:
+                return find_limits(f, v);
+        case LAYER_NO_NEW_NS:
+                return find_no_new_namespaces(f, v);
+        case LAYER_STORE_BYPASS:
+                return find_speculation(f, offsetof(struct thread_facts, store_bypass), store_bypass_good, v);
+        case LAYER_INDIRECT_BRANCH:
+                return find_speculation(f, offsetof(struct thread_facts, indirect_branch), indirect_branch_good, v);
+        case LAYER_CORE_SCHED:
+                return find_core_cookie(f, v);
+        case LAYER_NO_MERGE:
+                return find_no_merging(f, v);
+        case LAYER_IDS:
+                return find_ids(state, f, v);
+        case LAYER_NO_NEW_PRIVS:
+                return find_no_new_privs(f, v);
+        case LAYER_SECCOMP:
+                return find_seccomp(f, v);
+        case LAYER_DUMPABLE:
+                detail(v, "its files in /proc belong to uid %u", f->owner);
+                return yes_if(f->owner == 0 && f->threads[0].uids[1] != 0);
+        case LAYER_MDWE:
+                /* The kernel does not tell; a mapping that should not be there would. */
+                if (f->memory.writable_executable > 0)
+                        detail(v, "%zu mappings are writable and executable", f->memory.writable_executable);
+                return f->memory.writable_executable > 0 ? FOUND_NO : FOUND_UNKNOWN;
+        case LAYER_LANDLOCK:
+                if (state->landlock_abi > 0)
+                        detail(v, "ABI %u", state->landlock_abi);
+                return FOUND_UNKNOWN;
+        case LAYER_MEMFD_NOEXEC:
+        case LAYER_COUNT:
+                break;
+        }
+        return FOUND_UNKNOWN;
+}
+
+void layer_judge(enum jail_layer layer, const struct guest_state *state, const struct inspect_facts *f,
+                 struct layer_view *ret)
+{
+        struct layer_view v = {0};
+        enum layer_found found = find(layer, state, f, &v);
+
+        if (state->layers & LAYER_BIT(layer))
+                v.verdict = found == FOUND_YES  ? LAYER_IN_FORCE
+                            : found == FOUND_NO ? LAYER_CONTRADICTED
+                                                : LAYER_ATTESTED;
+        else
+                v.verdict = found == FOUND_YES ? LAYER_UNCLAIMED : LAYER_ABSENT;
+        *ret = v;
+}
+
+const char *layer_verdict_text(enum layer_verdict v)
+{
+        switch (v) {
+        case LAYER_IN_FORCE:
+        case LAYER_ATTESTED:
+        case LAYER_UNCLAIMED:
+                return "in force";
+        case LAYER_ABSENT:
+                return "ABSENT";
+        case LAYER_CONTRADICTED:
+                break;
+        }
+        return "claimed, NOT found";
+}
+
+const char *layer_source_text(enum jail_layer layer, enum layer_verdict v)
+{
+        switch (v) {
+        case LAYER_ATTESTED:
+                /* The VMM reports these two itself, after exec; the others are reported before the program runs. */
+                return layer == LAYER_MDWE || layer == LAYER_LANDLOCK ? "attested by the VMM" : "attested by the jail";
+        case LAYER_UNCLAIMED:
+                return "kernel, not claimed";
+        case LAYER_ABSENT:
+                return "state file";
+        case LAYER_IN_FORCE:
+        case LAYER_CONTRADICTED:
+                break;
+        }
+        return "kernel";
+}

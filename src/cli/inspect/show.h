@@ -1,0 +1,20 @@
+/* An inspection, for people and for programs. */
+#pragma once
+
+#include "cli/inspect/layers.h"
+
+struct inspection {
+        struct guest_state state;
+        struct inspect_facts facts;
+        struct layer_view layers[LAYER_COUNT];
+};
+
+void inspection_print(const struct inspection *x);
+
+/* Prints JSON on standard output. Returns 0 or a negative errno. */
+int inspection_print_json(const struct inspection *x, struct err *e);
+
+#define SEALS_TEXT_MAX 64
+
+/* F_SEAL_* as "seal, shrink, grow". */
+void seals_print(char *buf, size_t size, int seals);

@@ -1,0 +1,497 @@
+/* The parsers of /proc, and the judgement of each layer: one defect in the facts must contradict exactly its layer. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cli/inspect/layers.h"
+#include "cli/inspect/parse.h"
+#include "jail/jail.h"
+#include "spec/vmm_fds.h"
+
+#define HOST_ID 0x70000000U
+
+static const char status_text[] = "Name:\tbulkhead-vmm\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t812\nPid:\t813\n"
+                                  "PPid:\t1\nUid:\t5\t6\t7\t8\nGid:\t15\t16\t17\t18\nFDSize:\t256\nGroups:\t4 20 \n"
+                                  "NSpid:\t813\t2\nCapInh:\t0000000000000001\nCapPrm:\t000001ffffffffff\n"
+                                  "CapEff:\t0000000000000003\nCapBnd:\t0000000000000004\nCapAmb:\t0000000000000005\n"
+                                  "NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t2\n"
+                                  "Speculation_Store_Bypass:\tthread force mitigated\n"
+                                  "SpeculationIndirectBranch:\tconditional force disabled\n";
+
+static void test_status(void **state)
+{
+        struct thread_facts t;
+        char text[sizeof(status_text)];
+
+        (void)state;
+        memcpy(text, status_text, sizeof(text));
+        assert_int_equal(parse_status(text, &t), 0);
+        assert_string_equal(t.name, "bulkhead-vmm");
+        assert_int_equal(t.tid, 813);
+        assert_int_equal(t.pid_inside, 2);
+        for (unsigned int i = 0; i < 4; i++) {
+                assert_int_equal(t.uids[i], 5 + i);
+                assert_int_equal(t.gids[i], 15 + i);
+        }
+        assert_int_equal(t.groups, 2);
+        assert_int_equal(t.caps[CAPS_INHERITABLE], 1);
+        assert_int_equal(t.caps[CAPS_PERMITTED], 0x1ffffffffffULL);
+        assert_int_equal(t.caps[CAPS_AMBIENT], 5);
+        assert_int_equal(t.no_new_privs, 1);
+        assert_int_equal(t.seccomp_mode, 2);
+        assert_int_equal(t.seccomp_filters, 2);
+        assert_string_equal(t.store_bypass, "thread force mitigated");
+        assert_string_equal(t.indirect_branch, "conditional force disabled");
+}
+
+/* Any text cut short: an error, or facts from the lines that are whole; never a read past the end (the sanitizer sees). */
+static void test_status_cut(void **state)
+{
+        (void)state;
+        for (size_t len = 0; len < sizeof(status_text); len++) {
+                char *text = strndup(status_text, len);
+                struct thread_facts t = {.tid = -7};
+                int r = parse_status(text, &t);
+
+                assert_true(r == 0 || r == -EPROTO);
+                if (r < 0)
+                        assert_int_equal(t.tid, -7);
+                if (!strstr(text, "Seccomp:\t2"))
+                        assert_int_equal(r, -EPROTO);
+                free(text);
+        }
+}
+
+/* A process chooses its own name: a line in it must not pass for one of the kernel's. */
+static void test_status_hostile_name(void **state)
+{
+        char text[sizeof(status_text) + 64];
+        struct thread_facts t;
+
+        (void)state;
+        snprintf(text, sizeof(text), "Name:\tSeccomp:\\n\x1b[2J%s", strchr(status_text, '\n'));
+        assert_int_equal(parse_status(text, &t), 0);
+        assert_int_equal(t.seccomp_mode, 2);
+        assert_null(strchr(t.name, '\x1b'));
+}
+
+static void test_limits(void **state)
+{
+        static const char text[] = "Limit                     Soft Limit           Hard Limit           Units     \n"
+                                   "Max file size             1                    2                    bytes     \n"
+                                   "Max core file size        0                    unlimited            bytes     \n"
+                                   "Max processes             7                    8                    processes \n"
+                                   "Max open files            128                  129                  files     \n"
+                                   "Max locked memory         3                    4                    bytes     \n"
+                                   "Max msgqueue size         5                    6                    bytes     \n";
+        struct limit_facts limits[LIMIT_COUNT];
+
+        (void)state;
+        assert_int_equal(parse_limits(text, limits), 0);
+        assert_int_equal(limits[LIMIT_CORE].soft, 0);
+        assert_true(limits[LIMIT_CORE].hard == LIMIT_UNLIMITED);
+        assert_int_equal(limits[LIMIT_NOFILE].hard, 129);
+        assert_int_equal(limits[LIMIT_MSGQUEUE].soft, 5);
+        assert_int_equal(parse_limits("Max file size 1 2\n", limits), -EPROTO);
+        assert_int_equal(parse_limits("", limits), -EPROTO);
+}
+
+static int mountinfo(const char *text, struct root_facts *ret)
+{
+        FILE *f = fmemopen((void *)(uintptr_t)text, strlen(text), "r");
+        int r = parse_mountinfo(f, ret);
+
+        fclose(f);
+        return r;
+}
+
+static void test_mountinfo(void **state)
+{
+        struct root_facts root;
+
+        (void)state;
+        assert_int_equal(mountinfo("85 63 0:40 / / ro,nosuid shared:1 - tmpfs none ro,size=4k\n", &root), 0);
+        assert_int_equal(root.mounts, 1);
+        assert_true(root.at_root && root.mount_read_only && root.fs_read_only);
+        assert_string_equal(root.fs_type, "tmpfs");
+        assert_int_equal(mountinfo("1 1 0:1 / / rw,errors=ro - ext4 x rw,errors=remount-ro\n"
+                                   "2 1 0:2 / /proc rw - proc proc rw\n", &root), 0);
+        assert_int_equal(root.mounts, 2);
+        assert_false(root.mount_read_only || root.fs_read_only);
+        assert_int_equal(mountinfo("1 1 0:1 / / rw - ext4\n", &root), -EPROTO);
+        assert_int_equal(mountinfo("1 1 0:1 / /\n", &root), -EPROTO);
+        assert_int_equal(mountinfo("no newline", &root), -E2BIG);
+}
+
+static int smaps(const char *text, struct memory_facts *ret, struct ram_range *ram)
+{
+        FILE *f = fmemopen((void *)(uintptr_t)text, strlen(text), "r");
+        int r = parse_smaps(f, ret, ram);
+
+        fclose(f);
+        return r;
+}
+
+#define RAM_LINE   "7f0000000000-7f0000200000 rw-s 00000000 00:01 275206                     /memfd:guest_ram (deleted)\n"
+#define OTHER_LINE "7f1000000000-7f1000001000 rw-p 00000000 00:00 0 \n"
+
+static void test_smaps(void **state)
+{
+        struct memory_facts m;
+        struct ram_range ram;
+
+        (void)state;
+        assert_int_equal(smaps(RAM_LINE "Size: 2048 kB\nVmFlags: rd wr sh mr dd \n" OTHER_LINE "VmFlags: rd wr \n", &m, &ram),
+                         0);
+        assert_int_equal(m.ram_mappings, 1);
+        assert_int_equal(m.ram_bytes, 2 << 20);
+        assert_true(m.ram_shared && m.ram_dontdump);
+        assert_int_equal(m.mergeable + m.writable_executable, 0);
+        assert_true(ram.start == 0x7f0000000000 && ram.end == 0x7f0000200000);
+
+        assert_int_equal(smaps(RAM_LINE "VmFlags: rd wr mg \n" RAM_LINE "VmFlags: dd \n", &m, &ram), 0);
+        assert_int_equal(m.ram_mappings, 2);
+        assert_false(m.ram_dontdump);
+        assert_int_equal(m.mergeable, 1);
+
+        assert_int_equal(smaps("7f1000000000-7f1000001000 rwxp 00000000 00:00 0 \nVmFlags: rd wr ex \n", &m, &ram), 0);
+        assert_int_equal(m.writable_executable, 1);
+        assert_int_equal(m.ram_mappings, 0);
+        assert_false(m.ram_shared || m.ram_dontdump);
+
+        /* A kernel without VmFlags, an empty text, a line that never ends. */
+        assert_int_equal(smaps(RAM_LINE, &m, &ram), -EPROTO);
+        assert_int_equal(smaps("x\n", &m, &ram), -EPROTO);
+        assert_int_equal(smaps("no newline", &m, &ram), -E2BIG);
+}
+
+static void test_cgroup_path(void **state)
+{
+        static const char text[] = "8:pids:/bulkhead/web\n5:cpu,cpuacct:/bulkhead/web\n4:memory:/x:y\n0::/unified";
+        char path[32], small[5];
+
+        (void)state;
+        assert_int_equal(parse_cgroup(text, "cpu", path, sizeof(path)), 0);
+        assert_string_equal(path, "/bulkhead/web");
+        assert_int_equal(parse_cgroup(text, "memory", path, sizeof(path)), 0);
+        assert_string_equal(path, "/x:y");
+        assert_int_equal(parse_cgroup(text, "", path, sizeof(path)), 0);
+        assert_string_equal(path, "/unified");
+        assert_int_equal(parse_cgroup(text, "blkio", path, sizeof(path)), -ENOENT);
+        assert_int_equal(parse_cgroup(text, "pids", small, sizeof(small)), -ENAMETOOLONG);
+        assert_int_equal(parse_cgroup("", "pids", path, sizeof(path)), -ENOENT);
+        assert_int_equal(parse_cgroup("garbage\n", "", path, sizeof(path)), -ENOENT);
+}
+
+static void test_net_dev(void **state)
+{
+        static const char head[] = "Inter-|   Receive |  Transmit\n face |bytes    packets|bytes\n";
+        char text[256];
+
+        (void)state;
+        assert_int_equal(parse_net_dev(head), 0);
+        snprintf(text, sizeof(text), "%s    lo: 0 0\n  eth0: 1 1\n", head);
+        assert_int_equal(parse_net_dev(text), 2);
+}
+
+/* A guest in whose jail every layer is claimed and found, as far as the kernel shows it. */
+static struct inspect_facts facts;
+static struct guest_state claims;
+
+static void guest_make_whole(void)
+{
+        static const uint64_t limits[LIMIT_COUNT] = {[LIMIT_NOFILE] = VMM_FD_LIMIT, [LIMIT_NPROC] = 7};
+
+        memset(&facts, 0, sizeof(facts));
+        claims = (struct guest_state){.layers = LAYERS_ALL, .landlock_abi = 6, .host_id = HOST_ID};
+        facts.pid = 100;
+        for (int i = 0; i < NS_COUNT; i++)
+                facts.ns[i] = (struct ns_facts){.guest = 10 + (uint64_t)i, .own = 1, .init = 1};
+        facts.thread_count = 3;
+        for (size_t i = 0; i < facts.thread_count; i++) {
+                struct thread_facts *t = &facts.threads[i];
+
+                *t = (struct thread_facts){.tid = 100 + (pid_t)i,
+                                           .pid_inside = i == 0 ? 1 : 1 + (int64_t)i,
+                                           .no_new_privs = 1,
+                                           .seccomp_mode = 2,
+                                           .seccomp_filters = 2,
+                                           .store_bypass = "thread force mitigated",
+                                           .indirect_branch = "conditional force disabled"};
+                for (int k = 0; k < 4; k++)
+                        t->uids[k] = t->gids[k] = HOST_ID;
+        }
+        facts.fd_count = 2;
+        facts.fds[0] = (struct fd_facts){.number = 0, .kind = FD_NULL};
+        facts.fds[1] = (struct fd_facts){.number = VMM_FD_VM, .kind = FD_KVM_VM};
+        facts.root = (struct root_facts){.mounts = 1, .fs_type = "tmpfs", .mount_read_only = true, .fs_read_only = true, .at_root = true};
+        for (int i = 0; i < LIMIT_COUNT; i++)
+                facts.limits[i] = (struct limit_facts){limits[i], limits[i]};
+        facts.oom_score_adj = 500;
+        facts.memory.merge_any = MERGE_ANY_NO;
+        facts.inside = (struct inside_facts){.net_known = true, .interfaces = 1, .sysctls_known = true};
+        facts.core_cookie_known = true;
+        facts.core_cookie = 42;
+        for (size_t i = 0; i < CGROUP_PARTS; i++) {
+                facts.cgroup.parts[i].controller = "memory";
+                facts.cgroup.parts[i].of_guest = facts.cgroup.parts[i].limited = true;
+        }
+        facts.cgroup.swap_limited = true;
+}
+
+static const enum jail_layer attested[] = {LAYER_MEMFD_NOEXEC, LAYER_MDWE, LAYER_LANDLOCK};
+
+static bool is_attested(int layer)
+{
+        for (size_t i = 0; i < ARRAY_LEN(attested); i++)
+                if (layer == (int)attested[i])
+                        return true;
+        return false;
+}
+
+static enum layer_verdict verdict_of(int layer)
+{
+        struct layer_view v;
+
+        layer_judge((enum jail_layer)layer, &claims, &facts, &v);
+        return v.verdict;
+}
+
+static void test_whole_guest(void **state)
+{
+        (void)state;
+        guest_make_whole();
+        for (int i = 0; i < LAYER_COUNT; i++)
+                assert_int_equal(verdict_of(i), is_attested(i) ? LAYER_ATTESTED : LAYER_IN_FORCE);
+}
+
+/* Defects: number n of a layer; false when there is no such. */
+static bool break_namespace(enum ns_kind kind, unsigned int n)
+{
+        if (n == 0)
+                facts.ns[kind].guest = facts.ns[kind].own;
+        if (n == 1)
+                facts.ns[kind].guest = facts.ns[kind].init = 77;
+        if (n == 2 && kind == NS_PID)
+                facts.threads[0].pid_inside = 2;
+        return n < (kind == NS_PID ? 3U : 2U);
+}
+
+static bool break_cgroup(unsigned int n)
+{
+        if (n < CGROUP_PARTS)
+                facts.cgroup.parts[n].of_guest = false;
+        else if (n < 2 * CGROUP_PARTS)
+                facts.cgroup.parts[n - CGROUP_PARTS].limited = false;
+        else
+                facts.cgroup.swap_limited = false;
+        return n <= 2 * CGROUP_PARTS;
+}
+
+static bool break_fds(unsigned int n)
+{
+        static const struct fd_facts bad[] = {{5, FD_FILE}, {5, FD_OTHER_ANON}, {VMM_FD_LIMIT, FD_SOCKET}};
+
+        if (n < ARRAY_LEN(bad))
+                facts.fds[facts.fd_count++] = bad[n];
+        return n < ARRAY_LEN(bad);
+}
+
+static bool break_root(unsigned int n)
+{
+        struct root_facts *r = &facts.root;
+
+        switch (n) {
+        case 0:
+                r->mounts = 2;
+                return true;
+        case 1:
+                r->mount_read_only = false;
+                return true;
+        case 2:
+                r->fs_read_only = false;
+                return true;
+        case 3:
+                r->at_root = false;
+                return true;
+        case 4:
+                snprintf(r->fs_type, sizeof(r->fs_type), "ext4");
+                return true;
+        default:
+                return false;
+        }
+}
+
+static bool break_limits(unsigned int n)
+{
+        if (n < LIMIT_COUNT)
+                facts.limits[n].hard = LIMIT_UNLIMITED;
+        else
+                facts.oom_score_adj = 0;
+        return n <= LIMIT_COUNT;
+}
+
+/* Each of them in the last thread only: one thread is enough. */
+static bool break_ids(unsigned int n)
+{
+        struct thread_facts *t = &facts.threads[facts.thread_count - 1];
+
+        if (n < 4)
+                t->uids[n] = 0;
+        else if (n < 8)
+                t->gids[n - 4] = HOST_ID + JAIL_IDS_PER_GUEST;
+        else if (n < 8 + CAPS_COUNT)
+                t->caps[n - 8] = 1ULL << 40;
+        else
+                t->groups = 1;
+        return n <= 8 + CAPS_COUNT;
+}
+
+static bool break_network(unsigned int n)
+{
+        if (n == 0)
+                facts.inside.loopback_up = true;
+        if (n == 1)
+                facts.inside.interfaces = 2;
+        return n < 2;
+}
+
+static bool break_merging(unsigned int n)
+{
+        if (n == 0)
+                facts.memory.mergeable = 1;
+        if (n == 1)
+                facts.memory.merge_any = MERGE_ANY_YES;
+        return n < 2;
+}
+
+static bool break_cookie(unsigned int n)
+{
+        if (n == 0)
+                facts.core_cookie = 0;
+        if (n == 1)
+                facts.own_core_cookie = facts.core_cookie;
+        return n < 2;
+}
+
+static bool break_layer(enum jail_layer layer, unsigned int n)
+{
+        struct thread_facts *last = &facts.threads[facts.thread_count - 1];
+
+        switch (layer) {
+        case LAYER_USER_NS:
+                return break_namespace(NS_USER, n);
+        case LAYER_PID_NS:
+                return break_namespace(NS_PID, n);
+        case LAYER_MOUNT_NS:
+                return break_namespace(NS_MNT, n);
+        case LAYER_NET_NS:
+                return break_namespace(NS_NET, n);
+        case LAYER_IPC_NS:
+                return break_namespace(NS_IPC, n);
+        case LAYER_UTS_NS:
+                return break_namespace(NS_UTS, n);
+        case LAYER_CGROUP_NS:
+                return break_namespace(NS_CGROUP, n);
+        case LAYER_TIME_NS:
+                return break_namespace(NS_TIME, n);
+        case LAYER_CGROUP_LIMITS:
+                return break_cgroup(n);
+        case LAYER_FDS:
+                return break_fds(n);
+        case LAYER_ROOT:
+                return break_root(n);
+        case LAYER_NET_EMPTY:
+                return break_network(n);
+        case LAYER_LIMITS:
+                return break_limits(n);
+        case LAYER_NO_NEW_NS:
+                facts.inside.namespaces_allowed = 1;
+                return n < 1;
+        case LAYER_STORE_BYPASS:
+                snprintf(last->store_bypass, sizeof(last->store_bypass), "thread vulnerable");
+                return n < 1;
+        case LAYER_INDIRECT_BRANCH:
+                snprintf(last->indirect_branch, sizeof(last->indirect_branch), "conditional enabled");
+                return n < 1;
+        case LAYER_CORE_SCHED:
+                return break_cookie(n);
+        case LAYER_NO_MERGE:
+                return break_merging(n);
+        case LAYER_IDS:
+                return break_ids(n);
+        case LAYER_NO_NEW_PRIVS:
+                last->no_new_privs = 0;
+                return n < 1;
+        case LAYER_SECCOMP:
+                last->seccomp_mode = 0;
+                return n < 1;
+        case LAYER_DUMPABLE:
+                facts.owner = HOST_ID;
+                return n < 1;
+        case LAYER_MDWE:
+                facts.memory.writable_executable = 1;
+                return n < 1;
+        case LAYER_MEMFD_NOEXEC:
+        case LAYER_LANDLOCK:
+        case LAYER_COUNT:
+                break;
+        }
+        return false;
+}
+
+static void test_each_defect_contradicts_its_layer_only(void **state)
+{
+        (void)state;
+        for (int layer = 0; layer < LAYER_COUNT; layer++) {
+                unsigned int n = 0;
+
+                for (guest_make_whole(); break_layer((enum jail_layer)layer, n); guest_make_whole(), n++)
+                        for (int i = 0; i < LAYER_COUNT; i++)
+                                assert_int_equal(verdict_of(i), i == layer       ? LAYER_CONTRADICTED
+                                                                : is_attested(i) ? LAYER_ATTESTED
+                                                                                 : LAYER_IN_FORCE);
+                assert_true(n > 0 || layer == LAYER_MEMFD_NOEXEC || layer == LAYER_LANDLOCK);
+        }
+}
+
+static void test_not_claimed(void **state)
+{
+        (void)state;
+        guest_make_whole();
+        claims.layers = 0;
+        for (int i = 0; i < LAYER_COUNT; i++)
+                assert_int_equal(verdict_of(i), is_attested(i) ? LAYER_ABSENT : LAYER_UNCLAIMED);
+        for (int i = 0; i < LAYER_COUNT; i++) {
+                guest_make_whole();
+                claims.layers = 0;
+                (void)break_layer((enum jail_layer)i, 0);
+                assert_int_equal(verdict_of(i), LAYER_ABSENT);
+        }
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_status),
+                cmocka_unit_test(test_status_cut),
+                cmocka_unit_test(test_status_hostile_name),
+                cmocka_unit_test(test_limits),
+                cmocka_unit_test(test_mountinfo),
+                cmocka_unit_test(test_smaps),
+                cmocka_unit_test(test_cgroup_path),
+                cmocka_unit_test(test_net_dev),
+                cmocka_unit_test(test_whole_guest),
+                cmocka_unit_test(test_each_defect_contradicts_its_layer_only),
+                cmocka_unit_test(test_not_claimed),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
