@@ -10,7 +10,8 @@
 static const char doctor_help[] =
         "Usage: bulkhead doctor [--json]\n\n"
         "Tells whether this host can run guests, and what it lacks. Ends with status 0 when it can, else 3.\n"
-        "An absent layer of isolation that guests can do without is listed and does not change the status.\n\n"
+        "An absent layer of isolation that guests can do without is listed and does not change the "
+        "status.\n\n"
         "  --json  print JSON\n";
 
 struct examination {
@@ -58,11 +59,13 @@ static void print_verdict(const struct examination *x)
         printf("\n%-7s  bare-metal guests\n", v->guests ? "OK" : no);
         printf("%-7s  unmodified kernels", v->kernels ? "OK" : no);
         if (x->lacking[0])
-                printf(": this KVM back end cannot run %s: unmodified kernels will not boot; bare-metal guests %s",
+                printf(": this KVM back end cannot run %s: unmodified kernels will not boot; bare-metal "
+                       "guests %s",
                        x->lacking, v->guests ? "do" : "would");
         printf("\n");
         if (v->absent)
-                printf("         %u optional %s of isolation absent\n", v->absent, v->absent == 1 ? "layer" : "layers");
+                printf("         %u optional %s of isolation absent\n", v->absent,
+                       v->absent == 1 ? "layer" : "layers");
 }
 
 static void print_text(const struct examination *x)

@@ -12,7 +12,8 @@
 
 static const char inspect_help[] =
         "Usage: bulkhead inspect [--json] NAME\n\n"
-        "Shows what is in force around a guest, read back from the kernel. What the kernel does not show is marked as\n"
+        "Shows what is in force around a guest, read back from the kernel. What the kernel does not show is "
+        "marked as\n"
         "attested. Ends with status 6 when a layer that is claimed is not found.\n\n"
         "  --json  print JSON\n";
 
@@ -23,7 +24,8 @@ static int running_state(const struct state_dir *d, const char *name, struct gue
 
         if (!guest_name_valid(name) || state_lock_owner(d, name) == 0) {
                 r = err_bad(e, STATUS_NAME, "there is no guest named \"%s\"", name);
-                err_hint(e, geteuid() == 0 ? "bulkhead ps lists the guests" : "root's guests are shown to root");
+                err_hint(e,
+                         geteuid() == 0 ? "bulkhead ps lists the guests" : "root's guests are shown to root");
                 return r;
         }
         r = state_read(d, name, ret);
@@ -69,7 +71,8 @@ static int facts_read(int proc_fd, struct inspection *x, struct err *e)
                 r = inspect_memory(proc_fd, f);
         if (r == 0)
                 r = inspect_cgroup(proc_fd, &x->state.spec, f);
-        /* A process that has ended leaves empty files before it leaves none: believe nothing of one that is gone now. */
+        /* A process that has ended leaves empty files before it leaves none: believe nothing of one that is
+         * gone now. */
         if (r == -ESRCH || r == -ENOENT || process_start_time(f->pid) != x->state.vmm.start_time ||
             faccessat(proc_fd, "exe", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
                 return ended(e, x->state.spec.name);
@@ -89,7 +92,8 @@ static bool layers_read(struct inspection *x)
         return contradicted;
 }
 
-static int inspect(const struct state_dir *d, const struct report_options *o, bool *ret_contradicted, struct err *e)
+static int inspect(const struct state_dir *d, const struct report_options *o, bool *ret_contradicted,
+                   struct err *e)
 {
         static struct inspection x;
         _cleanup_fd_ int proc_fd = -1;

@@ -10,5 +10,6 @@ struct report_options {
         const char *name; /* in argv; NULL when the command takes none */
 };
 
-/* Reads argv (argv[0] is the verb). --help ends the reading. Errors have STATUS_USAGE. Returns 0 or -EINVAL. */
+/* Reads argv (argv[0] is the verb). --help ends the reading. Errors have STATUS_USAGE. Returns 0 or -EINVAL.
+ */
 int report_options_parse(int argc, char *argv[], bool takes_name, struct report_options *ret, struct err *e);

@@ -1,4 +1,5 @@
-/* Every check of doctor, on a made-up host that has everything but one thing: exactly that check's line must change. */
+/* Every check of doctor, on a made-up host that has everything but one thing: exactly that check's line must
+ * change. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,20 +18,20 @@
 #define NOTHING (-1)
 
 struct fake {
-        int kvm_error;       /* 0: /dev/kvm opens */
+        int kvm_error; /* 0: /dev/kvm opens */
         int api_version;
-        int cap_missing;     /* KVM_CAP_* or NOTHING */
-        int probe_bad;       /* PROBE_* or NOTHING */
+        int cap_missing; /* KVM_CAP_* or NOTHING */
+        int probe_bad;   /* PROBE_* or NOTHING */
         enum guest_result probe_result;
         int feature_missing; /* or NOTHING */
         int feature_error;
 };
 
-#define WHOLE                                                                                                          \
-        ((struct fake){.api_version = KVM_API_VERSION,                                                                 \
-                       .cap_missing = NOTHING,                                                                         \
-                       .probe_bad = NOTHING,                                                                           \
-                       .feature_missing = NOTHING,                                                                     \
+#define WHOLE                                          \
+        ((struct fake){.api_version = KVM_API_VERSION, \
+                       .cap_missing = NOTHING,         \
+                       .probe_bad = NOTHING,           \
+                       .feature_missing = NOTHING,     \
                        .feature_error = -EINVAL})
 
 static int fake_kvm_open(void *ctx)
@@ -201,6 +202,8 @@ static void test_each_bad_end_of_a_guest_counts(void **state)
                 f.probe_bad = PROBE_POPCNT;
                 f.probe_result = (enum guest_result)r;
                 ask(&f, true, answers, &v);
+                /* No instruction is blamed for a virtual machine that cannot be set up. */
+                assert_int_equal(v.unknown, r == GUEST_NO_VM);
                 /* What is not offered to guests is not used by them. */
                 assert_int_equal(v.kernels, r == GUEST_RAN || r == GUEST_NOT_OFFERED);
                 assert_true(strlen(guest_result_text((enum guest_result)r)) > 0);
@@ -228,7 +231,8 @@ static void test_no_kvm_device(void **state)
                                 assert_int_equal(answers[i].remedy != NULL, errors[k] != -ENOENT);
                         } else
                                 unknown += answers[i].result == RESULT_UNKNOWN;
-                        assert_false(answers[i].result == RESULT_MISSING && strcmp(list[i].id, "kvm-device") != 0);
+                        assert_false(answers[i].result == RESULT_MISSING &&
+                                     strcmp(list[i].id, "kvm-device") != 0);
                 }
                 assert_int_equal(unknown, 2 + kvm_needs_count + PROBE_COUNT);
                 assert_int_equal(v.unknown, unknown);
@@ -255,12 +259,30 @@ static void test_not_permitted(void **state)
         assert_int_equal(v.unknown, 0);
 }
 
+/* A limit on namespaces has another remedy than a kernel without them. */
+static void test_namespace_limit(void **state)
+{
+        struct doctor_answer answers[DOCTOR_CHECKS_MAX];
+        struct fake f = WHOLE;
+        struct doctor_verdict v;
+
+        (void)state;
+        f.feature_missing = LAYER_NET_NS;
+        f.feature_error = -ENOSPC;
+        ask(&f, true, answers, &v);
+        assert_int_equal(v.missing, 1);
+        for (size_t i = 0; i < count; i++)
+                if (answers[i].result == RESULT_MISSING)
+                        assert_non_null(strstr(answers[i].remedy, "max_*_namespaces"));
+}
+
 static void test_table(void **state)
 {
         (void)state;
         assert_int_equal(count, 3 + kvm_needs_count + PROBE_COUNT + FEATURE_COUNT - 1);
         for (size_t i = 0; i < count; i++) {
-                assert_true(strlen(list[i].title) > 0 && strlen(list[i].remedy) > 0 && strlen(list[i].id) > 0);
+                assert_true(strlen(list[i].title) > 0 && strlen(list[i].remedy) > 0 &&
+                            strlen(list[i].id) > 0);
                 for (const char *p = list[i].id; *p; p++)
                         assert_true(isalnum((unsigned char)*p) || *p == '-' || *p == '_');
                 for (size_t k = 0; k < i; k++)
@@ -278,6 +300,7 @@ int main(void)
                 cmocka_unit_test(test_each_bad_end_of_a_guest_counts),
                 cmocka_unit_test(test_no_kvm_device),
                 cmocka_unit_test(test_not_permitted),
+                cmocka_unit_test(test_namespace_limit),
         };
 
         count = doctor_checks(list);

@@ -28,7 +28,8 @@ static void probe_kvm_device(const struct doctor_host *host, int arg, struct doc
         if (r == -EACCES || r == -EPERM)
                 ret->remedy = "membership in group kvm, or root";
         else if (r == -ENODEV || r == -ENXIO)
-                ret->remedy = "virtualization enabled in the firmware (VT-x, AMD-V), not in use by another hypervisor";
+                ret->remedy = "virtualization enabled in the firmware (VT-x, AMD-V), not in use by another "
+                              "hypervisor";
 }
 
 static void probe_kvm_api(const struct doctor_host *host, int arg, struct doctor_answer *ret)
@@ -41,8 +42,10 @@ static void probe_kvm_api(const struct doctor_host *host, int arg, struct doctor
                 return;
         }
         version = host->kvm_api_version(host->ctx);
-        answer(ret, version == KVM_API_VERSION ? RESULT_OK : RESULT_MISSING, "");
-        snprintf(ret->detail, sizeof(ret->detail), "version %d", version);
+        answer(ret, version == KVM_API_VERSION ? RESULT_OK : RESULT_MISSING,
+               version < 0 ? strerror(-version) : "");
+        if (version >= 0)
+                snprintf(ret->detail, sizeof(ret->detail), "version %d", version);
 }
 
 static void probe_kvm_need(const struct doctor_host *host, int i, struct doctor_answer *ret)
@@ -52,7 +55,8 @@ static void probe_kvm_need(const struct doctor_host *host, int i, struct doctor_
         if (host->kvm_open(host->ctx) < 0)
                 answer(ret, RESULT_UNKNOWN, NEEDS_DEVICE);
         else
-                answer(ret, host->kvm_extension(host->ctx, need->cap) > 0 ? RESULT_OK : RESULT_MISSING, need->why);
+                answer(ret, host->kvm_extension(host->ctx, need->cap) > 0 ? RESULT_OK : RESULT_MISSING,
+                       need->why);
 }
 
 static void probe_kvm_vcpus(const struct doctor_host *host, int arg, struct doctor_answer *ret)
@@ -66,7 +70,9 @@ static void probe_kvm_vcpus(const struct doctor_host *host, int arg, struct doct
         }
         max = host->kvm_extension(host->ctx, KVM_CAP_MAX_VCPUS);
         answer(ret, max > 0 ? RESULT_OK : RESULT_MISSING, "");
-        snprintf(ret->detail, sizeof(ret->detail), "up to %d in a guest", max > SPEC_VCPUS_MAX ? SPEC_VCPUS_MAX : max);
+        if (max > 0)
+                snprintf(ret->detail, sizeof(ret->detail), "up to %d in a guest",
+                         max > SPEC_VCPUS_MAX ? SPEC_VCPUS_MAX : max);
 }
 
 static void probe_guest(const struct doctor_host *host, int probe, struct doctor_answer *ret)
@@ -78,8 +84,13 @@ static void probe_guest(const struct doctor_host *host, int probe, struct doctor
                 return;
         }
         r = host->guest(host->ctx, (unsigned int)probe);
-        answer(ret, r == GUEST_RAN || r == GUEST_NOT_OFFERED ? RESULT_OK : RESULT_MISSING,
-               r == GUEST_RAN ? "" : guest_result_text(r));
+        if (r == GUEST_RAN || r == GUEST_NOT_OFFERED)
+                answer(ret, RESULT_OK, r == GUEST_RAN ? "" : guest_result_text(r));
+        else if (r == GUEST_NO_VM && probe != PROBE_LONG_MODE)
+                answer(ret, RESULT_UNKNOWN,
+                       guest_result_text(r)); /* which tells nothing of the instruction */
+        else
+                answer(ret, RESULT_MISSING, guest_result_text(r));
 }
 
 static void probe_feature(const struct doctor_host *host, int feature, struct doctor_answer *ret)
@@ -90,6 +101,11 @@ static void probe_feature(const struct doctor_host *host, int feature, struct do
                 answer(ret, RESULT_UNKNOWN, "an ordinary user cannot tell: run bulkhead doctor as root");
         else
                 answer(ret, r < 0 ? RESULT_MISSING : RESULT_OK, r < 0 ? strerror(-r) : "");
+        /* namespaces(7): ENOSPC, though the kernel has them. */
+        if (r == -ENOSPC && feature <= LAYER_TIME_NS) {
+                answer(ret, RESULT_MISSING, "the limit on their number is reached");
+                ret->remedy = "a higher user.max_*_namespaces (sysctl)";
+        }
         if (feature == LAYER_LANDLOCK && r > 0)
                 snprintf(ret->detail, sizeof(ret->detail), "ABI %d", r);
 }
@@ -103,8 +119,8 @@ static const struct doctor_check kvm_checks[] = {
 
 /* In the order of PROBE_*. */
 static const char *const instructions[PROBE_COUNT] = {
-        "a guest in long mode", "int3",   "iretq", "popcnt", "cmpxchg16b", "xgetbv", "xsave, xrstor", "stac, clac",
-        "rdtscp",               "lar",    "verr",  "syscall, sysret",
+        "a guest in long mode", "int3",       "iretq",  "popcnt", "cmpxchg16b", "xgetbv",
+        "xsave, xrstor",        "stac, clac", "rdtscp", "lar",    "verr",       "syscall, sysret",
 };
 static const char *const instruction_ids[PROBE_COUNT] = {
         "guest-long-mode", "guest-int3", "guest-iretq",  "guest-popcnt", "guest-cmpxchg16b", "guest-xgetbv",
@@ -114,8 +130,10 @@ static const char *const instruction_ids[PROBE_COUNT] = {
 #define CONTROLLER_REMEDY "the controller under /sys/fs/cgroup, writable by root"
 
 static const struct doctor_check other_checks[] = {
-        {"cgroup-memory", "memory limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_MEMORY, CONTROLLER_REMEDY},
-        {"cgroup-pids", "process limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_PIDS, CONTROLLER_REMEDY},
+        {"cgroup-memory", "memory limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_MEMORY,
+         CONTROLLER_REMEDY},
+        {"cgroup-pids", "process limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_PIDS,
+         CONTROLLER_REMEDY},
         {"cgroup-cpu", "CPU limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_CPU, CONTROLLER_REMEDY},
         {"cgroup-io", "I/O limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_IO, CONTROLLER_REMEDY},
         {"memfd-seals", "sealed memory files", NEEDED_BY_GUESTS, probe_feature, FEATURE_MEMFD_SEALS,
@@ -145,7 +163,8 @@ size_t doctor_checks(struct doctor_check *list)
 {
         size_t n = 0;
 
-        assert(ARRAY_LEN(kvm_checks) + kvm_needs_count + PROBE_COUNT + LAYER_COUNT + ARRAY_LEN(other_checks) <=
+        assert(ARRAY_LEN(kvm_checks) + kvm_needs_count + PROBE_COUNT + LAYER_COUNT +
+                       ARRAY_LEN(other_checks) <=
                DOCTOR_CHECKS_MAX);
         for (size_t i = 0; i < ARRAY_LEN(kvm_checks); i++)
                 list[n++] = kvm_checks[i];
@@ -159,11 +178,12 @@ size_t doctor_checks(struct doctor_check *list)
                 n++;
         }
         for (int i = 0; i < PROBE_COUNT; i++) {
-                list[n] = (struct doctor_check){.title = instructions[i],
-                                                .kind = i == PROBE_LONG_MODE ? NEEDED_BY_GUESTS : NEEDED_BY_KERNELS,
-                                                .probe = probe_guest,
-                                                .arg = i,
-                                                .remedy = "a KVM on hardware virtualization (kvm_intel, kvm_amd)"};
+                list[n] = (struct doctor_check){
+                        .title = instructions[i],
+                        .kind = i == PROBE_LONG_MODE ? NEEDED_BY_GUESTS : NEEDED_BY_KERNELS,
+                        .probe = probe_guest,
+                        .arg = i,
+                        .remedy = "a KVM on hardware virtualization (kvm_intel, kvm_amd)"};
                 id_make(list[n].id, sizeof(list[n].id), instruction_ids[i]);
                 n++;
         }

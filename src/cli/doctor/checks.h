@@ -1,6 +1,6 @@
 /*
- * What doctor asks of a host: one table of checks. Every check reaches the host through struct doctor_host and nothing
- * else, so that a test can take away one thing at a time.
+ * What doctor asks of a host: one table of checks. Every check reaches the host through struct doctor_host
+ * and nothing else, so that a test can take away one thing at a time.
  */
 #pragma once
 
@@ -19,7 +19,8 @@ enum doctor_kind {
 
 enum doctor_result { RESULT_OK, RESULT_MISSING, RESULT_UNKNOWN };
 
-/* Features of the kernel: each layer of the jail by its own number, then what is not a layer, or only a part of one. */
+/* Features of the kernel: each layer of the jail by its own number, then what is not a layer, or only a part
+ * of one. */
 enum doctor_feature {
         FEATURE_LAYERS_END = LAYER_COUNT,
         FEATURE_CGROUP_MEMORY = LAYER_COUNT,
@@ -35,7 +36,8 @@ enum doctor_feature {
 /* The host, real (host.c) or made up by a test. */
 struct doctor_host {
         void *ctx;
-        bool privileged; /* what it answers "not permitted" to is not there, for nobody could ask with more right */
+        bool privileged; /* what it answers "not permitted" to is not there, for nobody could ask with more
+                            right */
         int (*kvm_open)(void *ctx);               /* 0 or a negative errno */
         int (*kvm_api_version)(void *ctx);        /* the version or a negative errno */
         int (*kvm_extension)(void *ctx, int cap); /* what KVM_CHECK_EXTENSION answers */
@@ -65,8 +67,9 @@ struct doctor_check {
 size_t doctor_checks(struct doctor_check *list);
 
 struct doctor_verdict {
-        bool guests, kernels;                      /* can be run here */
-        unsigned int missing, unknown, absent; /* checks: needed and missing, needed and not known, optional and missing */
+        bool guests, kernels; /* can be run here */
+        unsigned int missing, unknown,
+                absent; /* checks: needed and missing, needed and not known, optional and missing */
 };
 
 /* Asks every check, in order. answers has count places. */

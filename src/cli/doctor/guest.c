@@ -42,26 +42,27 @@ _Static_assert(sizeof(guest_code) <= GUEST_BYTES - GUEST_CODE, "the guest's code
 #define EFER_LME       (1ULL << 8)
 #define EFER_LMA       (1ULL << 10)
 
-/* Where KVM keeps pages of its own on older Intel processors: below the 4 GiB boundary, far from the guest's memory
- * (Documentation/virt/kvm/api.rst, KVM_SET_TSS_ADDR). */
+/* Where KVM keeps pages of its own on older Intel processors: below the 4 GiB boundary, far from the guest's
+ * memory (Documentation/virt/kvm/api.rst, KVM_SET_TSS_ADDR). */
 #define KVM_IDENTITY_MAP 0xfffbc000ULL
 #define KVM_TSS          0xfffbd000UL
 
-#define CPUID_MAX  256 /* entries: KVM_MAX_CPUID_ENTRIES */
-#define EXITS_MAX  64  /* interruptions of KVM_RUN that are no exit of the guest's doing */
+#define CPUID_MAX   256 /* entries: KVM_MAX_CPUID_ENTRIES */
+#define EXITS_MAX   64  /* interruptions of KVM_RUN that are no exit of the guest's doing */
 #define IDT_VECTORS 32
 #define BREAKPOINT  3
 
-struct cpuid {
-        struct kvm_cpuid2 head;
-        struct kvm_cpuid_entry2 entries[CPUID_MAX];
+/* The kernel's struct ends in an array without a size; the bytes give it one. */
+union cpuid {
+        struct kvm_cpuid2 table;
+        uint8_t bytes[sizeof(struct kvm_cpuid2) + CPUID_MAX * sizeof(struct kvm_cpuid_entry2)];
 };
 
 struct machine {
         int vm_fd, vcpu_fd;
         uint8_t *ram;
         struct kvm_run *run;
-        struct cpuid cpuid;
+        union cpuid cpuid;
 };
 
 /* The CPUID bit without which a kernel does not use the instruction: Intel SDM vol. 2A, CPUID. */
@@ -70,16 +71,17 @@ static const struct {
         enum { EBX, ECX, EDX } reg;
         unsigned int bit;
 } offered_by[PROBE_COUNT] = {
-        [PROBE_POPCNT] = {1, ECX, 23},    [PROBE_CMPXCHG16B] = {1, ECX, 13}, [PROBE_XGETBV] = {1, ECX, 26},
-        [PROBE_XSAVE] = {1, ECX, 26},     [PROBE_SMAP] = {7, EBX, 20},       [PROBE_RDTSCP] = {0x80000001, EDX, 27},
+        [PROBE_POPCNT] = {1, ECX, 23}, [PROBE_CMPXCHG16B] = {1, ECX, 13},
+        [PROBE_XGETBV] = {1, ECX, 26}, [PROBE_XSAVE] = {1, ECX, 26},
+        [PROBE_SMAP] = {7, EBX, 20},   [PROBE_RDTSCP] = {0x80000001, EDX, 27},
 };
 
-static bool offered(const struct cpuid *c, unsigned int probe)
+static bool offered(const union cpuid *c, unsigned int probe)
 {
         if (offered_by[probe].function == 0)
                 return true;
-        for (uint32_t i = 0; i < c->head.nent; i++) {
-                const struct kvm_cpuid_entry2 *e = &c->entries[i];
+        for (uint32_t i = 0; i < c->table.nent; i++) {
+                const struct kvm_cpuid_entry2 *e = &c->table.entries[i];
                 uint32_t value = offered_by[probe].reg == EBX   ? e->ebx
                                  : offered_by[probe].reg == ECX ? e->ecx
                                                                 : e->edx;
@@ -107,7 +109,8 @@ static void gate_put(struct machine *m, unsigned int vector, uint64_t handler)
 {
         /* A present 64-bit interrupt gate for ring 3 and below: Intel SDM vol. 3A, 6.14.1. */
         put64(m, GUEST_IDT + vector * 16,
-              (handler & 0xffff) | (uint64_t)SEL_CODE << 16 | 0xee00ULL << 32 | (handler >> 16 & 0xffff) << 48);
+              (handler & 0xffff) | (uint64_t)SEL_CODE << 16 | 0xee00ULL << 32 |
+                      (handler >> 16 & 0xffff) << 48);
         put64(m, GUEST_IDT + vector * 16 + 8, handler >> 32);
 }
 
@@ -136,7 +139,7 @@ static int vm_make(int kvm_fd, struct machine *m)
         uint64_t identity_map = KVM_IDENTITY_MAP;
         struct kvm_userspace_memory_region slot = {.memory_size = GUEST_BYTES};
 
-        m->cpuid.head.nent = CPUID_MAX;
+        m->cpuid.table.nent = CPUID_MAX;
         m->ram = mmap(NULL, GUEST_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (m->ram == MAP_FAILED || ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, &m->cpuid) < 0)
                 return -errno;
@@ -145,7 +148,8 @@ static int vm_make(int kvm_fd, struct machine *m)
         /* As bulkhead-vmm sets its machines up. */
         if (m->vm_fd < 0 || ioctl(m->vm_fd, KVM_ENABLE_CAP, &split) < 0 ||
             ioctl(m->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0 ||
-            ioctl(m->vm_fd, KVM_SET_TSS_ADDR, KVM_TSS) < 0 || ioctl(m->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
+            ioctl(m->vm_fd, KVM_SET_TSS_ADDR, KVM_TSS) < 0 ||
+            ioctl(m->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
                 return -errno;
         return 0;
 }
@@ -163,8 +167,10 @@ static int vcpu_make(int kvm_fd, struct machine *m)
 
 static int registers_set(struct machine *m, unsigned int probe)
 {
-        const struct kvm_segment code = {.limit = UINT32_MAX, .selector = SEL_CODE, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1};
-        const struct kvm_segment data = {.limit = UINT32_MAX, .selector = SEL_DATA, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1};
+        const struct kvm_segment code = {
+                .limit = UINT32_MAX, .selector = SEL_CODE, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1};
+        const struct kvm_segment data = {
+                .limit = UINT32_MAX, .selector = SEL_DATA, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1};
         struct kvm_regs regs = {.rip = entry_address(probe), .rsp = GUEST_STACK, .rflags = 2};
         struct kvm_sregs s;
 
@@ -172,7 +178,8 @@ static int registers_set(struct machine *m, unsigned int probe)
                 return -errno;
         s.cs = code;
         s.ds = s.es = s.fs = s.gs = s.ss = data;
-        s.tr = (struct kvm_segment){.base = GUEST_TSS, .limit = 0x67, .selector = SEL_TSS, .type = 11, .present = 1};
+        s.tr = (struct kvm_segment){
+                .base = GUEST_TSS, .limit = 0x67, .selector = SEL_TSS, .type = 11, .present = 1};
         s.gdt = (struct kvm_dtable){.base = GUEST_GDT, .limit = SEL_TSS + 16 - 1};
         s.idt = (struct kvm_dtable){.base = GUEST_IDT, .limit = IDT_VECTORS * 16 - 1};
         s.cr3 = GUEST_PML4;

@@ -20,8 +20,8 @@ enum guest_result {
 #define GUEST_TIMEOUT_MS 2000
 
 /*
- * Runs one probe (PROBE_*) in a virtual machine of its own, in a child process, for at most GUEST_TIMEOUT_MS; nothing is
- * left of either. kvm_fd is /dev/kvm. Never fails: what goes wrong is a result.
+ * Runs one probe (PROBE_*) in a virtual machine of its own, in a child process, for at most GUEST_TIMEOUT_MS;
+ * nothing is left of either. kvm_fd is /dev/kvm. Never fails: what goes wrong is a result.
  */
 enum guest_result guest_run(int kvm_fd, unsigned int probe);
 

@@ -1,6 +1,6 @@
 /*
- * What the tiny guest (guest.S) and the program that runs it (guest.c) agree on. Only #defines with plain numbers: the
- * assembler reads this too.
+ * What the tiny guest (guest.S) and the program that runs it (guest.c) agree on. Only #defines with plain
+ * numbers: the assembler reads this too.
  */
 #pragma once
 
@@ -38,7 +38,8 @@
 
 #define GUEST_USER_ALIAS 0x200000 /* the first 2 MiB once more, at this virtual address, for user mode */
 
-/* Selectors. The order from USER32 on is what SYSRET wants: it takes SS from USER32 + 8 and CS from USER32 + 16. */
+/* Selectors. The order from USER32 on is what SYSRET wants: it takes SS from USER32 + 8 and CS from USER32
+ * + 16. */
 #define SEL_CODE      0x08
 #define SEL_DATA      0x10
 #define SEL_USER32    0x18

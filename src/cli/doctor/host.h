@@ -11,6 +11,7 @@ struct real_host {
 void real_host_open(struct real_host *ctx, struct doctor_host *ret);
 void real_host_close(struct real_host *ctx);
 
-/* Tries a layer of the jail in the calling process, which should be a child of its own: it cannot be undone. Returns as
- * struct doctor_host's feature() does. LAYER_CGROUP_LIMITS is asked controller by controller instead. */
+/* Tries a layer of the jail in the calling process, which should be a child of its own: it cannot be undone.
+ * Returns as struct doctor_host's feature() does. LAYER_CGROUP_LIMITS is asked controller by controller
+ * instead. */
 int host_layer_try(int layer);

@@ -1,6 +1,6 @@
 /*
- * Each layer of the jail, tried. Not by the jail's own stages: those need one another, while doctor wants to know of each
- * layer alone. Everything here runs in a child that ends right after.
+ * Each layer of the jail, tried. Not by the jail's own stages: those need one another, while doctor wants to
+ * know of each layer alone. Everything here runs in a child that ends right after.
  */
 #include <errno.h>
 #include <linux/capability.h>
@@ -63,7 +63,9 @@ static int try_empty_network(void)
                 return r;
         fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &lo) < 0)
-                return errno == EAFNOSUPPORT || errno == ENODEV ? 0 : -errno; /* no IPv4, or no loopback: as empty */
+                return errno == EAFNOSUPPORT || errno == ENODEV
+                               ? 0
+                               : -errno; /* no IPv4, or no loopback: as empty */
         return lo.ifr_flags & IFF_UP ? -ENOTEMPTY : 0;
 }
 

@@ -1,10 +1,10 @@
 /*
- * What the kernel says about the process of a guest. Everything in here is read back from the kernel by the functions
- * below, nothing is copied from what was asked for; layers.h compares the two.
+ * What the kernel says about the process of a guest. Everything in here is read back from the kernel by the
+ * functions below, nothing is copied from what was asked for; layers.h compares the two.
  *
- * The readers take an open /proc/PID, so that all of them speak of one process, even if its pid is reused meanwhile. The
- * process is hostile: lengths and counts are bounded, and what it can name (threads, descriptors) is data. They return 0
- * or a negative errno; -ESRCH and -ENOENT mean that it has ended.
+ * The readers take an open /proc/PID, so that all of them speak of one process, even if its pid is reused
+ * meanwhile. The process is hostile: lengths and counts are bounded, and what it can name (threads,
+ * descriptors) is data. They return 0 or a negative errno; -ESRCH and -ENOENT mean that it has ended.
  */
 #pragma once
 
@@ -16,7 +16,8 @@
 #include "base/err.h"
 #include "spec/guest_spec.h"
 
-#define INSPECT_THREADS_MAX  256 /* RLIMIT_NPROC of the largest guest is lower: supervisor/vmm_process.h, VMM_TASKS */
+#define INSPECT_THREADS_MAX \
+        256 /* RLIMIT_NPROC of the largest guest is lower: supervisor/vmm_process.h, VMM_TASKS */
 #define INSPECT_FDS_MAX      256 /* RLIMIT_NOFILE is lower: spec/vmm_fds.h, VMM_FD_LIMIT */
 #define INSPECT_MAPPINGS_MAX 4096
 #define INSPECT_MOUNTS_MAX   4096
@@ -35,18 +36,26 @@ struct ns_facts {
 /* What /proc/PID/task/TID/status says (proc_pid_status(5)). */
 struct thread_facts {
         pid_t tid;
-        char name[32]; /* printable ASCII */
+        char name[32];             /* printable ASCII */
         uint32_t uids[4], gids[4]; /* real, effective, saved, file system */
         unsigned int groups;
         uint64_t caps[CAPS_COUNT];
         int64_t pid_inside; /* in its own PID namespace; -1: in no nested one */
         int no_new_privs, seccomp_mode;
-        int seccomp_filters;      /* -1: before Linux 5.9 */
-        char store_bypass[40];    /* empty: the line is not there */
+        int seccomp_filters;   /* -1: before Linux 5.9 */
+        char store_bypass[40]; /* empty: the line is not there */
         char indirect_branch[40];
 };
 
-enum limit_kind { LIMIT_CORE, LIMIT_FSIZE, LIMIT_MEMLOCK, LIMIT_MSGQUEUE, LIMIT_NOFILE, LIMIT_NPROC, LIMIT_COUNT };
+enum limit_kind {
+        LIMIT_CORE,
+        LIMIT_FSIZE,
+        LIMIT_MEMLOCK,
+        LIMIT_MSGQUEUE,
+        LIMIT_NOFILE,
+        LIMIT_NPROC,
+        LIMIT_COUNT
+};
 extern const char *const limit_names[LIMIT_COUNT]; /* "core", as ulimit(1) calls it */
 
 #define LIMIT_UNLIMITED UINT64_MAX
@@ -76,8 +85,12 @@ struct memory_facts {
         size_t mergeable;              /* mappings of the whole process that ksm may merge */
         size_t writable_executable;
         bool seals_known;
-        int seals;                                                    /* F_SEAL_* */
-        enum { MERGE_ANY_UNKNOWN, MERGE_ANY_NO, MERGE_ANY_YES } merge_any; /* PR_SET_MEMORY_MERGE, since Linux 6.10 */
+        int seals; /* F_SEAL_* */
+        enum {
+                MERGE_ANY_UNKNOWN,
+                MERGE_ANY_NO,
+                MERGE_ANY_YES
+        } merge_any; /* PR_SET_MEMORY_MERGE, since Linux 6.10 */
 };
 
 /* What only a process inside a namespace can see: known is false when this one could not go there. */
@@ -94,8 +107,8 @@ struct cgroup_facts {
         bool unified;
         struct {
                 const char *controller;
-                char path[256]; /* in its hierarchy; empty: the process is in none */
-                bool of_guest;  /* bulkhead/NAME, and every thread is there */
+                char path[256];  /* in its hierarchy; empty: the process is in none */
+                bool of_guest;   /* bulkhead/NAME, and every thread is there */
                 char value[192]; /* the limit as the kernel's file has it */
                 bool limited;
         } parts[CGROUP_PARTS]; /* memory, pids, cpu, io */

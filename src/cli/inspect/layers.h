@@ -11,11 +11,11 @@ enum layer_found {
 };
 
 enum layer_verdict {
-        LAYER_IN_FORCE,      /* found in the kernel */
-        LAYER_ATTESTED,      /* claimed in the state file; the kernel does not show it */
-        LAYER_UNCLAIMED,     /* not claimed, and found all the same */
-        LAYER_ABSENT,        /* not claimed, and not found */
-        LAYER_CONTRADICTED,  /* claimed, not found */
+        LAYER_IN_FORCE,     /* found in the kernel */
+        LAYER_ATTESTED,     /* claimed in the state file; the kernel does not show it */
+        LAYER_UNCLAIMED,    /* not claimed, and found all the same */
+        LAYER_ABSENT,       /* not claimed, and not found */
+        LAYER_CONTRADICTED, /* claimed, not found */
 };
 
 struct layer_view {
@@ -27,5 +27,5 @@ struct layer_view {
 void layer_judge(enum jail_layer layer, const struct guest_state *state, const struct inspect_facts *f,
                  struct layer_view *ret);
 
-const char *layer_verdict_text(enum layer_verdict v); /* "in force" */
+const char *layer_verdict_text(enum layer_verdict v);                       /* "in force" */
 const char *layer_source_text(enum jail_layer layer, enum layer_verdict v); /* who says so */

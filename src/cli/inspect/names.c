@@ -16,7 +16,7 @@ const char *const limit_names[LIMIT_COUNT] = {
 };
 
 const char *const fd_kind_names[] = {
-        [FD_NULL] = "/dev/null",  [FD_SOCKET] = "socket",   [FD_KVM_VM] = "KVM virtual machine",
+        [FD_NULL] = "/dev/null",    [FD_SOCKET] = "socket",   [FD_KVM_VM] = "KVM virtual machine",
         [FD_KVM_VCPU] = "KVM vCPU", [FD_EVENTFD] = "eventfd", [FD_OTHER_ANON] = "other anonymous inode",
         [FD_FILE] = "file",
 };

@@ -1,7 +1,7 @@
 /*
- * Which namespaces the VMM is in, and what only a process inside can see. For the latter a child of this process enters the
- * guest's network and user namespaces for a moment. It enters neither the PID namespace, so that nothing inside can name
- * it, nor the mount namespace, and runs nothing of the guest's.
+ * Which namespaces the VMM is in, and what only a process inside can see. For the latter a child of this
+ * process enters the guest's network and user namespaces for a moment. It enters neither the PID namespace,
+ * so that nothing inside can name it, nor the mount namespace, and runs nothing of the guest's.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -156,7 +156,8 @@ static bool word_in_list(const char *list, const char *word)
 /* "36 35 98:0 ROOT MOUNTPOINT OPTIONS [optional]... - TYPE SOURCE SUPEROPTIONS": proc_pid_mountinfo(5). */
 static int mount_read(char *line, struct root_facts *ret)
 {
-        char *save = NULL, *field = strtok_r(line, " \n", &save), *point = NULL, *options = NULL, *type, *super;
+        char *save = NULL, *field = strtok_r(line, " \n", &save), *point = NULL, *options = NULL, *type,
+             *super;
 
         for (int i = 1; field && strcmp(field, "-") != 0; i++, field = strtok_r(NULL, " \n", &save)) {
                 if (i == 5)
@@ -193,7 +194,8 @@ int parse_mountinfo(FILE *f, struct root_facts *ret)
         return r;
 }
 
-/* "START-END PERMISSIONS OFFSET DEVICE INODE PATH": proc_pid_maps(5). Returns false for the lines below such a one. */
+/* "START-END PERMISSIONS OFFSET DEVICE INODE PATH": proc_pid_maps(5). Returns false for the lines below such
+ * a one. */
 static bool mapping_read(const char *line, struct ram_range *ret, char permissions[5])
 {
         return sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s ", &ret->start, &ret->end, permissions) == 3;
