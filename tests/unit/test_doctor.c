@@ -9,9 +9,13 @@
 #include <ctype.h>
 #include <errno.h>
 #include <linux/kvm.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "cli/child.h"
 #include "cli/doctor/checks.h"
 #include "spec/kvm_needs.h"
 
@@ -276,6 +280,40 @@ static void test_namespace_limit(void **state)
                         assert_non_null(strstr(answers[i].remedy, "max_*_namespaces"));
 }
 
+static int child_answer(int arg)
+{
+        if (arg == 100)
+                abort();
+        return arg;
+}
+
+static void test_child_call(void **state)
+{
+        static const int answers[] = {0, 7, 99, -1, -EPERM, -ENOSPC, -127};
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_LEN(answers); i++)
+                assert_int_equal(child_call(child_answer, answers[i]), answers[i]);
+        assert_int_equal(child_call(child_answer, 100), -ECHILD);
+}
+
+/* A child that never ends is ended, and nothing of it is left to wait for. */
+static void test_child_hangs(void **state)
+{
+        int status = -7;
+        pid_t pid = fork();
+
+        (void)state;
+        assert_true(pid >= 0);
+        if (pid == 0)
+                for (;;)
+                        pause();
+        assert_int_equal(child_wait(pid, 50, &status), -ETIMEDOUT);
+        assert_int_equal(status, -7);
+        assert_int_equal(kill(pid, 0), -1);
+        assert_int_equal(errno, ESRCH);
+}
+
 static void test_table(void **state)
 {
         (void)state;
@@ -301,6 +339,8 @@ int main(void)
                 cmocka_unit_test(test_no_kvm_device),
                 cmocka_unit_test(test_not_permitted),
                 cmocka_unit_test(test_namespace_limit),
+                cmocka_unit_test(test_child_call),
+                cmocka_unit_test(test_child_hangs),
         };
 
         count = doctor_checks(list);

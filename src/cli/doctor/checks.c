@@ -119,8 +119,8 @@ static const struct doctor_check kvm_checks[] = {
 
 /* In the order of PROBE_*. */
 static const char *const instructions[PROBE_COUNT] = {
-        "a guest in long mode", "int3",       "iretq",  "popcnt", "cmpxchg16b", "xgetbv",
-        "xsave, xrstor",        "stac, clac", "rdtscp", "lar",    "verr",       "syscall, sysret",
+        "a guest in long mode",  "int3",       "iretq",  "popcnt", "cmpxchg16b", "xgetbv",
+        "xsetbv, xsave, xrstor", "stac, clac", "rdtscp", "lar",    "verr",       "syscall, sysret",
 };
 static const char *const instruction_ids[PROBE_COUNT] = {
         "guest-long-mode", "guest-int3", "guest-iretq",  "guest-popcnt", "guest-cmpxchg16b", "guest-xgetbv",
