@@ -1,0 +1,57 @@
+"""What the documents state as figures and tables is what the code has."""
+import os
+import re
+from pathlib import Path
+
+import sources
+
+BUILD = Path(os.environ.get("BULKHEAD_BUILD", sources.ROOT / "build"))
+JAIL = (sources.ROOT / "docs/jail.md").read_text()
+REQUIREMENTS = {"REQUIRED": "required", "REQUIRED_FOR_ROOT": "required for root", "BY_KERNEL": "by kernel"}
+
+
+def table(text, heading):
+    """Rows of cells of the first table below the heading, without its head."""
+    lines = text.split(f"\n## {heading}\n")[1].split("\n## ")[0].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return rows[2:]
+
+
+def test_layers():
+    code = (sources.ROOT / "src/jail/jail.c").read_text()
+    rows = re.findall(r'\[LAYER_\w+\] = \{\s*"([^"]+)",\s*(\w+),\s*"([^"]+)"\s*\}', code)
+    assert len(rows) == len(re.findall(r"^ +\[LAYER_\w+\] =", code, re.MULTILINE)) > 20
+    assert table(JAIL, "Layers") == [[name, REQUIREMENTS[requirement], remedy] for name, requirement, remedy in rows]
+
+
+def test_filters():
+    """The first line of a list that policy-compiler wrote has the figures."""
+    figures = {}
+    for path in (BUILD / "src").rglob("policy_*.txt"):
+        name, *numbers = re.match(r"Policy (\w+): (\d+) calls, (\d+) argument checks, (\d+) ioctl", path.read_text()).groups()
+        figures[name] = numbers
+    assert {name: numbers for name, _, *numbers in table(JAIL, "System-call filters")} == figures
+
+
+def test_descriptors():
+    header = (sources.ROOT / "src/spec/vmm_fds.h").read_text()
+    code = [int(number) for number in re.findall(r"#define VMM_FD_(?!LIMIT)\w+ +(\d+)\n", header + "\n")]
+    standard, *documented = [int(re.match(r"\d+", row[0]).group()) for row in table(JAIL, "Descriptors")]
+    assert (standard, documented) == (0, code)
+
+
+def test_links_lead_somewhere():
+    broken = []
+    for name, text in sources.files("docs", "src", "tools", "guests", suffixes={".md"}).items() | \
+            {(path.name, path.read_text()) for path in sources.ROOT.glob("*.md")}:
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+            if "://" not in target and not (sources.ROOT / name).parent.joinpath(target).exists():
+                broken.append(f"{name}: {target}")
+    assert broken == []
+
+
+def test_named_tests_exist():
+    named = set(re.findall(r"\btest_\w+\.(?:c|py)\b", (sources.ROOT / "docs/threat-model.md").read_text()))
+    there = {path.name for path in (sources.ROOT / "tests").rglob("test_*")}
+    assert len(named) > 5
+    assert named - there == set()
