@@ -225,6 +225,8 @@ static int loop_step(struct loop *l, struct err *e)
                 return 0;
         }
         r = p[2].revents ? signal_handle(l, e) : 0;
+        if (l->done) /* whatever the guest did meanwhile: a reset must not undo the operator's signal */
+                return r;
         if (r == 0 && p[0].revents)
                 return on_exit_of_vmm(l, e);
         if (r == 0 && p[1].revents) {
