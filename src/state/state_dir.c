@@ -78,6 +78,8 @@ void state_dir_close(struct state_dir *d)
 #define LOCK_SUPERVISOR 0 /* the whole file */
 #define LOCK_SWEEPER    1 /* the first byte: the guest is dead, and being removed */
 
+#define TAKE_RETRIES 100 /* each is lost only to a sweeper that looks at just this name at just this moment */
+
 /* How long a sweeper is waited for: as long as it may wait for a cgroup in each hierarchy. */
 #define SWEEP_TIMEOUT_MS (CGROUP_REMOVE_MS * CGROUP_V1_MAX)
 
@@ -104,15 +106,15 @@ static int lock_take(int dir_fd, off_t length, int *ret_fd)
 static int guest_take(struct state_dir *d, const char *name, off_t length, struct state_guest *ret)
 {
         struct state_guest g = {.dir_fd = -1, .lock_fd = -1};
-        int r;
+        int r = -ENOENT;
 
         snprintf(g.path, sizeof(g.path), "%s/guests/%s", d->path, name);
-        do {
+        /* ENOENT: a sweeper removed the directory between two steps. */
+        for (int i = 0; i < TAKE_RETRIES && (r == -ESTALE || r == -ENOENT); i++) {
                 fd_closep(&g.dir_fd);
                 g.dir_fd = subdir_open(d->guests_fd, name);
                 r = g.dir_fd < 0 ? g.dir_fd : lock_take(g.dir_fd, length, &g.lock_fd);
-                /* ENOENT: a sweeper removed the directory between the two steps. */
-        } while (r == -ESTALE || (r == -ENOENT && g.dir_fd >= 0));
+        }
         if (r < 0) {
                 if (r != -EAGAIN)
                         (void)unlinkat(d->guests_fd, name, AT_REMOVEDIR); /* empty, or somebody else's */
