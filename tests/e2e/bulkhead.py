@@ -208,8 +208,8 @@ class TerminalGuest(Guest):
     """
     A guest whose console is a terminal.
 
-    A process of ours leads the terminal's session and outlives the guest: with the leader's end the kernel would hang up
-    the terminal, and nobody could see any more how the guest left it.
+    A process of ours leads the terminal's session and outlives the guest: with the leader's end the kernel would hang
+    up the terminal, and nobody could see any more how the guest left it.
     """
 
     def _start(self, argv, cwd, stdin, stdout):

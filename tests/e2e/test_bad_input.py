@@ -255,8 +255,8 @@ def test_name_is_taken(host, refused):
 
 @pytest.mark.parametrize("options", [
     ["--frobnicate"], ["--kern", "x"], ["-k", "x"], ["--test-device=yes"], ["--cpu", "486"], ["--on-reset", "explode"],
-    ["--cpu-limit", "0"], ["--cpu-limit", "6501"], ["--io-limit", "/dev/null,rbps=1"], ["--io-limit", "/dev/none,rbps=1"],
-    ["--io-limit", "7:0"], ["--io-limit", "7:0,rbps=0"], ["--io-limit", "0:0,rbps=1"], ["--kernel"], ["stray"],
+    ["--cpu-limit", "0"], ["--cpu-limit", "6501"], ["--io-limit", "/dev/null,rbps=1"],
+    ["--io-limit", "/dev/none,rbps=1"], ["--io-limit", "7:0"], ["--io-limit", "7:0,rbps=0"], ["--io-limit", "0:0,rbps=1"], ["--kernel"], ["stray"],
 ], ids=" ".join)
 def test_bad_option(refused, options):
     refused(arguments(*options) if options != ["--kernel"] else [*arguments(), "--kernel"], Status.USAGE)
