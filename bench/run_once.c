@@ -160,6 +160,36 @@ static struct weight task_weigh(pid_t pid, uint64_t guest_bytes)
         return w;
 }
 
+/* How long the threads of pid have stood in a run queue while others had the processor, in nanoseconds (the
+ * second figure of /proc/PID/schedstat; Documentation/scheduler/sched-stats.rst). Zero on a kernel that does
+ * not say. */
+static uint64_t task_waited(pid_t pid)
+{
+        char path[64];
+        struct dirent *entry;
+        uint64_t sum = 0;
+        DIR *d;
+
+        snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+        d = opendir(path);
+        while (d && (entry = readdir(d))) {
+                uint64_t waited;
+                FILE *f;
+
+                if (entry->d_name[0] == '.')
+                        continue;
+                snprintf(path, sizeof(path), "/proc/%d/task/%.16s/schedstat", (int)pid, entry->d_name);
+                f = fopen(path, "re");
+                if (f && fscanf(f, "%*u %" SCNu64, &waited) == 1)
+                        sum += waited;
+                if (f)
+                        fclose(f);
+        }
+        if (d)
+                closedir(d);
+        return sum;
+}
+
 static pid_t program_start(char *const argv[], int out, volatile int64_t *ret_start)
 {
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -245,8 +275,9 @@ static void report(int64_t ns, int byte, uint64_t guest_bytes)
                 w = task_weigh(tasks[i].pid, guest_bytes);
                 printf("%s{\"name\": \"", comma);
                 print_name(tasks[i].comm);
-                printf("\", \"pss_kib\": %" PRIu64 ", \"guest_ram_kib\": %" PRIu64 "}", w.pss_kib,
-                       w.guest_kib);
+                printf("\", \"pss_kib\": %" PRIu64 ", \"guest_ram_kib\": %" PRIu64 ", \"waited_ns\": %" PRIu64
+                       "}",
+                       w.pss_kib, w.guest_kib, task_waited(tasks[i].pid));
                 comma = ", ";
         }
         printf("]}\n");

@@ -115,11 +115,13 @@ def row_of(runs):
         sums = [sum(p["pss_kib"] for p in run["processes"] if p["name"] == name) for run in runs]
         pss[name] = statistics.median(sums)
     totals = [sum(p["pss_kib"] for p in run["processes"]) for run in runs]
+    waits = [sum(p["waited_ns"] for p in run["processes"]) / 1e6 for run in runs]
     return {
         "runs": len(runs),
         "median_ms": statistics.median(times),
         "min_ms": min(times),
         "max_ms": max(times),
+        "waited_ms": statistics.median(waits),
         "pss_kib": pss,
         "pss_total_kib": statistics.median(totals),
     }
@@ -159,17 +161,18 @@ def machine():
 
 
 def print_table(host, rows, skipped, options):
-    print(f"machine   {host['cpu']}, {host['cpus']} CPUs, {host['memory_mib']} MiB; load {host['load']:.1f} at the start")
+    print(f"machine   {host['cpu']}, {host['cpus']} CPUs, {host['memory_mib']} MiB, load {host['load']:.1f}")
     print(f"kernel    {host['kernel']}")
     print(f"KVM       {host['kvm']}")
     print(f"guest     {Path(options.guest).name}, 1 vCPU, {MEMORY_MIB} MiB")
     print(f"runs      {options.runs} of each, interleaved, one round before them not counted")
     print("\nexec to first byte, milliseconds")
-    print(f"{'':18}{'median':>9}{'min':>9}{'max':>9}{'x floor':>9}{'x QEMU':>9}{'min/min':>9}")
+    print(f"{'':18}{'median':>9}{'min':>9}{'max':>9}{'x floor':>9}{'x QEMU':>9}{'min/min':>9}{'waited':>9}")
     for name, row in rows.items():
         to_qemu = f"{row['to_qemu']:9.3f}" if row["to_qemu"] is not None else f"{'-':>9}"
-        print(f"{name:18}{row['median_ms']:9.2f}{row['min_ms']:9.2f}{row['max_ms']:9.2f}{row['to_floor']:9.2f}{to_qemu}"
-              f"{row['min_to_floor']:9.2f}")
+        print(f"{name:18}{row['median_ms']:9.2f}{row['min_ms']:9.2f}{row['max_ms']:9.2f}"
+              f"{row['to_floor']:9.2f}{to_qemu}"
+              f"{row['min_to_floor']:9.2f}{row['waited_ms']:9.2f}")
     print("\nPSS while the guest idles, without guest RAM, KiB (medians)")
     for name, row in rows.items():
         parts = ", ".join(f"{process} {kib:.0f}" for process, kib in row["pss_kib"].items())
