@@ -83,6 +83,8 @@ static int guest_load(const struct control_config *c, struct boot_entry *ret, st
         return r < 0 ? r : boot_load(&req, ret, e);
 }
 
+/* The vCPUs' threads make their vCPUs while this one furnishes the machine: on two processors that takes half
+ * the time. */
 static int machine_build(const struct control_config *c, struct err *e)
 {
         struct boot_entry entry;
@@ -91,29 +93,32 @@ static int machine_build(const struct control_config *c, struct err *e)
         if (r == 0)
                 r = memory_check(c->memory_bytes, e);
         if (r == 0)
+                r = vm_create(c->vcpus, e);
+        if (r == 0)
+                r = vcpus_start(&machine, &cpuid, vcpus, c->vcpus, e);
+        if (r == 0)
                 r = guest_ram_map(&machine.ram, c->memory_bytes, LAYOUT_HOLE_START, LAYOUT_HOLE_END, e);
         if (r == 0)
-                r = vm_create(&machine.ram, c->vcpus, e);
-        for (unsigned int i = 0; r == 0 && i < c->vcpus; i++)
-                r = vcpu_create(&machine, i, &cpuid, &vcpus[i], e);
+                r = vm_furnish(&machine.ram, e);
         if (r == 0)
                 r = guest_load(c, &entry, e);
+        if (r == 0)
+                r = vcpus_await(vcpus, c->vcpus, e);
         return r < 0 ? r : boot_state_set(vcpus[0].fd, &machine.ram, &entry, e);
 }
 
-/* Phase two: what only loading needed goes away, then every thread gets the filter of its role. */
-static int narrow(unsigned int vcpu_count, struct err *e)
+/* Phase two: what only loading needed goes away, then this thread gets the filter of its role; the vCPUs'
+ * have theirs. */
+static int narrow(struct err *e)
 {
         const struct rlimit none = {0, 0};
-        int r;
 
         close(VMM_FD_KVM);
         close(VMM_FD_KERNEL);
         close(VMM_FD_INITRD); /* closed already when there is none */
         if (setrlimit(RLIMIT_FSIZE, &none) < 0)
                 return err_set(e, -errno, "set RLIMIT_FSIZE to 0");
-        r = vcpus_start(vcpus, vcpu_count, e);
-        return r < 0 ? r : jail_seccomp_install(&policy_vmm_main, e);
+        return jail_seccomp_install(&policy_vmm_main, e);
 }
 
 static int start(struct err *e)
@@ -143,7 +148,7 @@ static int start(struct err *e)
         machine_init(&machine, m.config.vcpus, m.config.test_device);
         r = machine_build(&m.config, e);
         if (r == 0)
-                r = narrow(m.config.vcpus, e);
+                r = narrow(e);
         if (r < 0)
                 return r;
         r = control_send(VMM_FD_CONTROL, &ready);

@@ -30,32 +30,32 @@ static void on_kick(int sig)
                 current_run->immediate_exit = 1;
 }
 
-int vcpu_create(struct machine *m, unsigned int id, struct cpuid_table *cpuid, struct vcpu *ret, struct err *e)
+/* Under the machine's lock: CPUID's table has the fields of one vCPU at a time, and no other thread's new
+ * descriptor may stand for a moment where this one's belongs. */
+static int vcpu_create(struct vcpu *v, struct err *e)
 {
         const struct kvm_enable_cap enforce = {.cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID, .args = {1}};
-        const int target = VMM_FD_VCPU_FIRST + (int)id;
-        int size, fd = ioctl(VMM_FD_VM, KVM_CREATE_VCPU, (unsigned long)id);
+        const int target = VMM_FD_VCPU_FIRST + (int)v->id;
+        int size, fd = ioctl(VMM_FD_VM, KVM_CREATE_VCPU, (unsigned long)v->id);
 
         if (fd < 0 || dup2(fd, target) < 0)
-                return err_set(e, -errno, "create vCPU %u", id);
+                return err_set(e, -errno, "create vCPU %u", v->id);
         close(fd);
 
         size = ioctl(VMM_FD_KVM, KVM_GET_VCPU_MMAP_SIZE, 0);
         if (size < (int)sizeof(struct kvm_run))
-                return err_set(e, -EPROTO, "map vCPU %u: KVM offers %d bytes", id, size);
-        ret->run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, target, 0);
-        if (ret->run == MAP_FAILED)
-                return err_set(e, -errno, "map vCPU %u", id);
+                return err_set(e, -EPROTO, "map vCPU %u: KVM offers %d bytes", v->id, size);
+        v->run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, target, 0);
+        if (v->run == MAP_FAILED)
+                return err_set(e, -errno, "map vCPU %u", v->id);
 
         /* What the template does not name is not there: the hypercalls of such a feature fail, its MSRs are #GP. */
         if (ioctl(target, KVM_ENABLE_CAP, &enforce) < 0)
-                return err_set(e, -errno, "hold vCPU %u to the paravirtual features of its CPUID", id);
-        cpuid_for_vcpu(cpuid, id);
-        if (ioctl(target, KVM_SET_CPUID2, &cpuid->head) < 0)
-                return err_set(e, -errno, "set the CPUID template of vCPU %u", id);
-        ret->id = id;
-        ret->fd = target;
-        ret->machine = m;
+                return err_set(e, -errno, "hold vCPU %u to the paravirtual features of its CPUID", v->id);
+        cpuid_for_vcpu(v->cpuid, v->id);
+        if (ioctl(target, KVM_SET_CPUID2, &v->cpuid->head) < 0)
+                return err_set(e, -errno, "set the CPUID template of vCPU %u", v->id);
+        v->fd = target;
         return boot_msrs_set(target, e);
 }
 
@@ -69,9 +69,8 @@ static _Noreturn void park(struct machine *m)
                 pthread_cond_wait(&m->changed, &m->lock);
 }
 
-static void get_ready(struct vcpu *v)
+static int prepare(struct vcpu *v, struct err *e)
 {
-        struct machine *m = v->machine;
         char name[16];
         sigset_t kick;
         int r;
@@ -79,14 +78,24 @@ static void get_ready(struct vcpu *v)
         v->tid = (pid_t)syscall(SYS_gettid);
         snprintf(name, sizeof(name), "vcpu%u", v->id);
         (void)prctl(PR_SET_NAME, name); /* for the operator's eyes only */
+        pthread_mutex_lock(&v->machine->lock);
+        r = vcpu_create(v, e);
+        pthread_mutex_unlock(&v->machine->lock);
+        if (r < 0)
+                return r;
         current_run = v->run;
         sigemptyset(&kick);
         sigaddset(&kick, KICK_SIGNAL);
         r = -pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
         if (r < 0)
-                err_set(&v->start_error, r, "unblock the kick signal of vCPU %u", v->id);
-        else
-                r = jail_seccomp_install(&policy_vmm_vcpu, &v->start_error);
+                return err_set(e, r, "unblock the kick signal of vCPU %u", v->id);
+        return jail_seccomp_install(&policy_vmm_vcpu, e);
+}
+
+static void get_ready(struct vcpu *v)
+{
+        struct machine *m = v->machine;
+        int r = prepare(v, &v->start_error);
 
         pthread_mutex_lock(&m->lock);
         v->started = true;
@@ -116,20 +125,29 @@ static void *vcpu_main(void *arg)
         park(v->machine);
 }
 
-int vcpus_start(struct vcpu *vcpus, unsigned int count, struct err *e)
+int vcpus_start(struct machine *m, struct cpuid_table *cpuid, struct vcpu *vcpus, unsigned int count,
+                struct err *e)
 {
-        struct machine *m = vcpus[0].machine;
         struct sigaction kick = {.sa_handler = on_kick}; /* no SA_RESTART: KVM_RUN must return */
-        int r;
 
         if (sigaction(KICK_SIGNAL, &kick, NULL) < 0)
                 return err_set(e, -errno, "handle the kick signal");
         for (unsigned int i = 0; i < count; i++) {
+                int r;
+
+                vcpus[i] = (struct vcpu){.id = i, .fd = -1, .machine = m, .cpuid = cpuid};
                 r = -pthread_create(&vcpus[i].thread, NULL, vcpu_main, &vcpus[i]);
                 if (r < 0)
                         return err_set(e, r, "start the thread of vCPU %u", i);
         }
-        r = 0;
+        return 0;
+}
+
+int vcpus_await(struct vcpu *vcpus, unsigned int count, struct err *e)
+{
+        struct machine *m = vcpus[0].machine;
+        int r = 0;
+
         pthread_mutex_lock(&m->lock);
         for (unsigned int i = 0; i < count; i++) {
                 while (!vcpus[i].started)

@@ -15,21 +15,25 @@ struct vcpu {
         int fd; /* VMM_FD_VCPU_FIRST + id */
         struct kvm_run *run;
         struct machine *machine;
+        struct cpuid_table *cpuid; /* shared, under the machine's lock; only while starting */
         pthread_t thread;
         pid_t tid;
         struct err start_error; /* why its thread could not get ready */
         bool started;
 };
 
-/* Creates vCPU id at its fixed descriptor, maps its shared page, sets its CPUID and MSRs. cpuid is changed (its per-vCPU
- * fields). Returns 0 or a negative errno. */
-int vcpu_create(struct machine *m, unsigned int id, struct cpuid_table *cpuid, struct vcpu *ret, struct err *e);
-
 /*
- * Starts the threads of all vCPUs. Each installs its narrow filter and then waits; returns when all have (0), or with
- * the first error. Nothing of the guest runs until vcpus_release().
+ * Starts the threads of vCPUs 0 to count - 1. Each creates its vCPU at its fixed descriptor, maps its shared
+ * page, sets its CPUID and MSRs, installs its narrow filter and waits, while the caller goes on with the rest
+ * of the machine. cpuid (its per-vCPU fields change) and vcpus must stay until vcpus_await() has returned.
+ * VMM_FD_VM must exist. Returns 0 or a negative errno.
  */
-int vcpus_start(struct vcpu *vcpus, unsigned int count, struct err *e);
+int vcpus_start(struct machine *m, struct cpuid_table *cpuid, struct vcpu *vcpus, unsigned int count,
+                struct err *e);
+
+/* Returns when all vCPUs exist and wait behind their filters (0), or with the first error. The caller may
+ * then touch the vCPUs' registers; nothing of the guest runs until vcpus_release(). */
+int vcpus_await(struct vcpu *vcpus, unsigned int count, struct err *e);
 
 /* Lets them enter the guest. */
 void vcpus_release(struct machine *m);

@@ -59,7 +59,7 @@ static int slots_register(const struct guest_ram *ram, struct err *e)
         return 0;
 }
 
-int vm_create(const struct guest_ram *ram, unsigned int vcpus, struct err *e)
+int vm_create(unsigned int vcpus, struct err *e)
 {
         struct kvm_enable_cap split = {.cap = KVM_CAP_SPLIT_IRQCHIP, .args = {LAYOUT_IOAPIC_PINS}};
         uint64_t identity_map = LAYOUT_IDENTITY_MAP;
@@ -77,8 +77,12 @@ int vm_create(const struct guest_ram *ram, unsigned int vcpus, struct err *e)
         if (ioctl(VMM_FD_VM, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0 ||
             ioctl(VMM_FD_VM, KVM_SET_TSS_ADDR, (unsigned long)LAYOUT_TSS) < 0)
                 return err_set(e, -errno, "place KVM's own pages");
-        r = pmu_disable(e);
-        if (r == 0)
-                r = msr_filter_install(VMM_FD_VM, e);
+        return pmu_disable(e);
+}
+
+int vm_furnish(const struct guest_ram *ram, struct err *e)
+{
+        int r = msr_filter_install(VMM_FD_VM, e);
+
         return r < 0 ? r : slots_register(ram, e);
 }

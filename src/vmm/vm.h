@@ -5,7 +5,12 @@
 #include "memory/guest_ram.h"
 
 /*
- * On VMM_FD_KVM, creates the VM at VMM_FD_VM: required capabilities checked, split irqchip, MSR filter, KVM's own pages,
- * RAM as memory slots. Returns 0 or a negative errno (STATUS_HOST for what the host lacks).
+ * On VMM_FD_KVM, creates the VM at VMM_FD_VM: required capabilities checked, split irqchip, KVM's own pages
+ * placed. What must come before the first vCPU. Returns 0 or a negative errno (STATUS_HOST for what the host
+ * lacks).
  */
-int vm_create(const struct guest_ram *ram, unsigned int vcpus, struct err *e);
+int vm_create(unsigned int vcpus, struct err *e);
+
+/* Gives the VM its MSR filter and its RAM as memory slots; vCPUs may exist already, but none may have run.
+ * Returns 0 or a negative errno. */
+int vm_furnish(const struct guest_ram *ram, struct err *e);
