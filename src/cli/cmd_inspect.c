@@ -54,6 +54,17 @@ static int process_open(const struct guest_state *s, struct err *e)
         return TAKE_FD(fd);
 }
 
+/* A process that ends loses its memory, and with it the link to its program, before it loses descriptors,
+ * namespaces and control groups (do_exit() in kernel/exit.c): while the link can be read, all the others were
+ * whole. */
+static bool is_ending(int proc_fd)
+{
+        char program[8];
+
+        return readlinkat(proc_fd, "exe", program, sizeof(program)) < 0 &&
+               (errno == ENOENT || errno == ESRCH);
+}
+
 static int facts_read(int proc_fd, struct inspection *x, struct err *e)
 {
         struct inspect_facts *f = &x->facts;
@@ -71,10 +82,8 @@ static int facts_read(int proc_fd, struct inspection *x, struct err *e)
                 r = inspect_memory(proc_fd, f);
         if (r == 0)
                 r = inspect_cgroup(proc_fd, &x->state.spec, f);
-        /* A process that has ended leaves empty files before it leaves none: believe nothing of one that is
-         * gone now. */
-        if (r == -ESRCH || r == -ENOENT || process_start_time(f->pid) != x->state.vmm.start_time ||
-            faccessat(proc_fd, "exe", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        /* What is read of a process that is ending means nothing, an error as little as an answer. */
+        if (is_ending(proc_fd))
                 return ended(e, x->state.spec.name);
         if (r < 0)
                 err_set(e, r, "read what the kernel says of guest \"%s\"", x->state.spec.name);
