@@ -184,13 +184,12 @@ static int directory_make(const char *hierarchy, const char *name, struct err *e
         path_of(parent, sizeof(parent), hierarchy, NULL);
         path_of(path, sizeof(path), hierarchy, name);
         for (int i = 0; i < CREATE_RETRIES; i++) {
-                bool made = mkdir(parent, 0755) == 0;
-
-                if (!made && errno != EEXIST) {
+                if (mkdir(parent, 0755) < 0 && errno != EEXIST) {
                         r = -errno;
                         break;
                 }
-                if (*hierarchy == '\0' && made) {
+                /* Even if it was there: another guest may have made it a moment ago and not be this far yet. */
+                if (*hierarchy == '\0') {
                         r = io_write_file_at(AT_FDCWD, CGROUP_ROOT "/cgroup.subtree_control",
                                              "+memory +pids +cpu +io");
                         if (r == 0)
