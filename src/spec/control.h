@@ -6,7 +6,7 @@
  *     MAPPED (the id maps are written) ->
  *                                      <- JAILED (every stage is done; exec follows)
  *     CONFIG                           ->
- *                                      <- READY (the narrow filters are in force; the first guest instruction follows)
+ *                                      <- READY (the narrow filters of all threads are in force, and the guest runs)
  *     POWER_BUTTON                     ->
  *                                      <- END or FAILED, then the process exits
  */

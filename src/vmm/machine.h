@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "memory/guest_ram.h"
 #include "spec/control.h"
+#include "vmm/boot/boot.h"
 #include "vmm/uart.h"
 #include "vmm/x86_64/ioapic.h"
 
@@ -20,6 +21,8 @@ struct machine {
         struct guest_ram ram;
         unsigned int vcpus;
         bool test_device;
+        size_t run_bytes;        /* of the page(s) that KVM shares with a vCPU */
+        struct boot_entry entry; /* valid once loaded */
 
         pthread_mutex_t lock; /* everything below */
         struct uart uart;
@@ -32,7 +35,9 @@ struct machine {
         uint32_t verdict;
         struct err failure; /* STOP_FAILED */
         unsigned int parked; /* vCPU threads that will not run guest code again */
-        bool running;        /* vCPU threads may enter the guest */
+        unsigned int ready;  /* threads that are done with starting and have the filter of their role */
+        bool start_failed;   /* a vCPU could not be made */
+        bool loaded;         /* the guest is in RAM: the boot processor's registers can be set */
         pthread_cond_t changed;
 };
 

@@ -22,7 +22,6 @@
 #include "vmm/vcpu.h"
 #include "vmm/vm.h"
 #include "vmm/x86_64/acpi/acpi.h"
-#include "vmm/x86_64/boot_state.h"
 #include "vmm/x86_64/layout.h"
 
 extern const struct jail_policy policy_vmm_main; /* compiled from policy/main.policy */
@@ -83,8 +82,7 @@ static int guest_load(const struct control_config *c, struct boot_entry *ret, st
         return r < 0 ? r : boot_load(&req, ret, e);
 }
 
-/* The vCPUs' threads make their vCPUs while this one furnishes the machine: on two processors that takes half
- * the time. */
+/* The vCPUs' threads make their vCPUs while this one furnishes the machine: on two processors that takes half the time. */
 static int machine_build(const struct control_config *c, struct err *e)
 {
         struct boot_entry entry;
@@ -103,12 +101,11 @@ static int machine_build(const struct control_config *c, struct err *e)
         if (r == 0)
                 r = guest_load(c, &entry, e);
         if (r == 0)
-                r = vcpus_await(vcpus, c->vcpus, e);
-        return r < 0 ? r : boot_state_set(vcpus[0].fd, &machine.ram, &entry, e);
+                vcpus_loaded(&machine, &entry);
+        return r;
 }
 
-/* Phase two: what only loading needed goes away, then this thread gets the filter of its role; the vCPUs'
- * have theirs. */
+/* Phase two: what only loading needed goes away, then this thread gets the filter of its role; the vCPUs' get theirs. */
 static int narrow(struct err *e)
 {
         const struct rlimit none = {0, 0};
@@ -149,13 +146,12 @@ static int start(struct err *e)
         r = machine_build(&m.config, e);
         if (r == 0)
                 r = narrow(e);
+        if (r == 0)
+                r = vcpus_meet(vcpus, m.config.vcpus, e);
         if (r < 0)
                 return r;
         r = control_send(VMM_FD_CONTROL, &ready);
-        if (r < 0)
-                return err_set(e, r, "tell the supervisor that the guest is ready");
-        vcpus_release(&machine);
-        return 0;
+        return r < 0 ? err_set(e, r, "tell the supervisor that the guest is ready") : 0;
 }
 
 int main(void)

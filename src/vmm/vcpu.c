@@ -36,16 +36,13 @@ static int vcpu_create(struct vcpu *v, struct err *e)
 {
         const struct kvm_enable_cap enforce = {.cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID, .args = {1}};
         const int target = VMM_FD_VCPU_FIRST + (int)v->id;
-        int size, fd = ioctl(VMM_FD_VM, KVM_CREATE_VCPU, (unsigned long)v->id);
+        int fd = ioctl(VMM_FD_VM, KVM_CREATE_VCPU, (unsigned long)v->id);
 
         if (fd < 0 || dup2(fd, target) < 0)
                 return err_set(e, -errno, "create vCPU %u", v->id);
         close(fd);
 
-        size = ioctl(VMM_FD_KVM, KVM_GET_VCPU_MMAP_SIZE, 0);
-        if (size < (int)sizeof(struct kvm_run))
-                return err_set(e, -EPROTO, "map vCPU %u: KVM offers %d bytes", v->id, size);
-        v->run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, target, 0);
+        v->run = mmap(NULL, v->machine->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, target, 0);
         if (v->run == MAP_FAILED)
                 return err_set(e, -errno, "map vCPU %u", v->id);
 
@@ -69,6 +66,18 @@ static _Noreturn void park(struct machine *m)
                 pthread_cond_wait(&m->changed, &m->lock);
 }
 
+/* The boot processor starts where the loaded guest begins, which the main thread may not know yet. */
+static int boot_state_await(struct vcpu *v, struct err *e)
+{
+        struct machine *m = v->machine;
+
+        pthread_mutex_lock(&m->lock);
+        while (!m->loaded)
+                pthread_cond_wait(&m->changed, &m->lock);
+        pthread_mutex_unlock(&m->lock);
+        return boot_state_set(v->fd, &m->ram, &m->entry, e);
+}
+
 static int prepare(struct vcpu *v, struct err *e)
 {
         char name[16];
@@ -81,6 +90,8 @@ static int prepare(struct vcpu *v, struct err *e)
         pthread_mutex_lock(&v->machine->lock);
         r = vcpu_create(v, e);
         pthread_mutex_unlock(&v->machine->lock);
+        if (r == 0 && v->id == 0)
+                r = boot_state_await(v, e);
         if (r < 0)
                 return r;
         current_run = v->run;
@@ -92,26 +103,29 @@ static int prepare(struct vcpu *v, struct err *e)
         return jail_seccomp_install(&policy_vmm_vcpu, e);
 }
 
-static void get_ready(struct vcpu *v)
+/* One thread more is ready, or never will be; returns when all are or one is not: 0 or -ECANCELED. */
+static int meet(struct machine *m, bool ok)
 {
-        struct machine *m = v->machine;
-        int r = prepare(v, &v->start_error);
+        int r;
 
         pthread_mutex_lock(&m->lock);
-        v->started = true;
-        pthread_cond_broadcast(&m->changed);
-        while (r == 0 && !m->running)
+        m->ready++;
+        m->start_failed |= !ok;
+        if (m->ready == m->vcpus + 1 || m->start_failed)
+                pthread_cond_broadcast(&m->changed);
+        while (m->ready < m->vcpus + 1 && !m->start_failed)
                 pthread_cond_wait(&m->changed, &m->lock);
+        r = m->start_failed ? -ECANCELED : 0;
         pthread_mutex_unlock(&m->lock);
-        if (r < 0)
-                park(m);
+        return r;
 }
 
 static void *vcpu_main(void *arg)
 {
         struct vcpu *v = arg;
 
-        get_ready(v);
+        if (meet(v->machine, prepare(v, &v->start_error) == 0) < 0)
+                park(v->machine);
         while (!machine_stopping(v->machine)) {
                 int r = ioctl(v->fd, KVM_RUN, 0) < 0 ? -errno : 0;
 
@@ -130,6 +144,11 @@ int vcpus_start(struct machine *m, struct cpuid_table *cpuid, struct vcpu *vcpus
 {
         struct sigaction kick = {.sa_handler = on_kick}; /* no SA_RESTART: KVM_RUN must return */
 
+        int size = ioctl(VMM_FD_KVM, KVM_GET_VCPU_MMAP_SIZE, 0);
+
+        if (size < (int)sizeof(struct kvm_run))
+                return err_set(e, -EPROTO, "ask KVM for the size of a vCPU's shared page: %d bytes", size);
+        m->run_bytes = (size_t)size;
         if (sigaction(KICK_SIGNAL, &kick, NULL) < 0)
                 return err_set(e, -errno, "handle the kick signal");
         for (unsigned int i = 0; i < count; i++) {
@@ -143,31 +162,25 @@ int vcpus_start(struct machine *m, struct cpuid_table *cpuid, struct vcpu *vcpus
         return 0;
 }
 
-int vcpus_await(struct vcpu *vcpus, unsigned int count, struct err *e)
-{
-        struct machine *m = vcpus[0].machine;
-        int r = 0;
-
-        pthread_mutex_lock(&m->lock);
-        for (unsigned int i = 0; i < count; i++) {
-                while (!vcpus[i].started)
-                        pthread_cond_wait(&m->changed, &m->lock);
-                if (vcpus[i].start_error.text[0] && r == 0) {
-                        r = -EPERM;
-                        if (e)
-                                *e = vcpus[i].start_error;
-                }
-        }
-        pthread_mutex_unlock(&m->lock);
-        return r;
-}
-
-void vcpus_release(struct machine *m)
+void vcpus_loaded(struct machine *m, const struct boot_entry *entry)
 {
         pthread_mutex_lock(&m->lock);
-        m->running = true;
+        m->entry = *entry;
+        m->loaded = true;
         pthread_cond_broadcast(&m->changed);
         pthread_mutex_unlock(&m->lock);
+}
+
+int vcpus_meet(struct vcpu *vcpus, unsigned int count, struct err *e)
+{
+        int r = meet(vcpus[0].machine, true);
+
+        for (unsigned int i = 0; r < 0 && e && i < count; i++)
+                if (vcpus[i].start_error.text[0]) {
+                        *e = vcpus[i].start_error;
+                        break;
+                }
+        return r;
 }
 
 void vcpus_stop(struct vcpu *vcpus, unsigned int count, int timeout_ms)
