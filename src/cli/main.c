@@ -28,14 +28,14 @@ static void usage(FILE *to)
         fprintf(to, "\nbulkhead COMMAND --help tells more; so does man bulkhead.\n");
 }
 
-/* Whatever the command is: an ordinary user without a runtime directory has nothing to sweep. */
+/* Removes what dead supervisors left, whatever the command is: an ordinary user without a runtime directory has nothing to sweep. */
 static void sweep(void)
 {
         struct state_dir d;
 
         if (state_dir_open(&d, NULL) < 0)
                 return;
-        state_sweep(&d);
+        state_sweep(&d, NULL);
         state_dir_close(&d);
 }
 
@@ -57,8 +57,12 @@ int main(int argc, char *argv[])
         for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
                 if (strcmp(argv[1], commands[i].verb) != 0)
                         continue;
-                sweep();
+                /* run becomes a supervisor, which sweeps while it waits for its guest; when it comes back, it did not. */
+                if (commands[i].run != cmd_run)
+                        sweep();
                 status = commands[i].run(argc - 1, argv + 1, &e);
+                if (commands[i].run == cmd_run)
+                        sweep();
                 if (e.text[0])
                         err_print(&e, STDERR_FILENO, "bulkhead");
                 return status;

@@ -175,35 +175,43 @@ static int limits_v1(int dir, const char *controller, const struct cgroup_limits
         return io_limits_v1(dir, l, e);
 }
 
-/* Makes the parent and the guest's directory in one hierarchy. Returns a directory fd or a negative errno. */
+/* Makes the directory of all guests; in the unified hierarchy, with the controllers enabled for what is below it. */
+static int parent_make(const char *hierarchy)
+{
+        char path[CGROUP_PATH_MAX];
+        int r;
+
+        path_of(path, sizeof(path), hierarchy, NULL);
+        if (mkdir(path, 0755) < 0 && errno != EEXIST)
+                return -errno;
+        if (*hierarchy)
+                return 0;
+        /* Even if it was there: another guest may have made it a moment ago and not be this far yet. */
+        r = io_write_file_at(AT_FDCWD, CGROUP_ROOT "/cgroup.subtree_control", "+memory +pids +cpu +io");
+        if (r == 0)
+                r = io_write_file_at(AT_FDCWD, CGROUP_ROOT "/" CGROUP_PARENT "/cgroup.subtree_control",
+                                     "+memory +pids +cpu +io");
+        return r;
+}
+
+/* Makes the guest's directory in one hierarchy. Returns a directory fd or a negative errno. */
 static int directory_make(const char *hierarchy, const char *name, struct err *e)
 {
-        char parent[CGROUP_PATH_MAX], path[CGROUP_PATH_MAX];
-        int r = 0, fd;
+        const bool unified = *hierarchy == '\0';
+        char path[CGROUP_PATH_MAX];
+        int r, fd;
 
-        path_of(parent, sizeof(parent), hierarchy, NULL);
         path_of(path, sizeof(path), hierarchy, name);
+        r = unified ? parent_make(hierarchy) : 0;
         for (int i = 0; i < CREATE_RETRIES; i++) {
-                if (mkdir(parent, 0755) < 0 && errno != EEXIST) {
-                        r = -errno;
-                        break;
-                }
-                /* Even if it was there: another guest may have made it a moment ago and not be this far yet. */
-                if (*hierarchy == '\0') {
-                        r = io_write_file_at(AT_FDCWD, CGROUP_ROOT "/cgroup.subtree_control",
-                                             "+memory +pids +cpu +io");
-                        if (r == 0)
-                                r = io_write_file_at(AT_FDCWD, CGROUP_ROOT "/" CGROUP_PARENT "/cgroup.subtree_control",
-                                                     "+memory +pids +cpu +io");
-                        if (r < 0 && r != -ENOENT)
-                                break;
-                }
-                r = mkdir(path, 0755) < 0 ? -errno : 0;
+                if (r == 0)
+                        r = mkdir(path, 0755) < 0 ? -errno : 0;
                 if (r == -EEXIST)
                         /* The name is ours: this is left over from a guest that is gone. */
                         r = jail_cgroup_remove(name, NULL) < 0 ? -EBUSY : -ENOENT;
                 if (r != -ENOENT)
                         break;
+                r = parent_make(hierarchy);
         }
         fd = r < 0 ? r : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (r == 0 && fd < 0)

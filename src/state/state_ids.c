@@ -50,6 +50,14 @@ static void ids_range(uint32_t *ret_first, uint32_t *ret_slots)
         *ret_slots = STATE_IDS_DEFAULT_COUNT / JAIL_IDS_PER_GUEST;
 }
 
+static bool link_is(const struct state_dir *d, const char *link, const char *name)
+{
+        char owner[SPEC_NAME_MAX];
+        ssize_t n = readlinkat(d->ids_fd, link, owner, sizeof(owner));
+
+        return n == (ssize_t)strlen(name) && memcmp(owner, name, (size_t)n) == 0;
+}
+
 int state_ids_take(struct state_dir *d, const char *name, uint32_t *ret_slot, uint32_t *ret_host_id, struct err *e)
 {
         uint32_t first, slots;
@@ -60,12 +68,12 @@ int state_ids_take(struct state_dir *d, const char *name, uint32_t *ret_slot, ui
 
                 snprintf(link, sizeof(link), "%u", slot);
                 /* Creating a symbolic link is atomic and carries the owner's name: no moment without either. */
-                if (symlinkat(name, d->ids_fd, link) == 0) {
+                if (symlinkat(name, d->ids_fd, link) == 0 || (errno == EEXIST && link_is(d, link, name))) {
                         *ret_slot = slot;
                         *ret_host_id = first + slot * JAIL_IDS_PER_GUEST;
                         return 0;
                 }
-                if (errno != EEXIST)
+                if (errno != EEXIST && errno != ENOENT) /* ENOENT: gone since, its turn comes with the next start */
                         return err_set(e, -errno, "take ids for guest \"%s\"", name);
         }
         return err_set(e, -EUSERS, "take ids for guest \"%s\": all %u blocks are in use", name, slots);

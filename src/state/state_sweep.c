@@ -61,8 +61,9 @@ static void ids_sweep(struct state_dir *d, const char *slot)
                 (void)unlinkat(d->ids_fd, slot, 0); /* somebody else swept it first */
 }
 
-/* Returns how many there were. */
-static size_t each_entry(struct state_dir *d, int dir_fd, void (*sweep)(struct state_dir *, const char *))
+/* Returns how many there were beside own. */
+static size_t each_entry(struct state_dir *d, int dir_fd, const char *own,
+                         void (*sweep)(struct state_dir *, const char *))
 {
         int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -73,19 +74,20 @@ static size_t each_entry(struct state_dir *d, int dir_fd, void (*sweep)(struct s
                 fd_closep(&fd);
                 return 0;
         }
-        while ((entry = readdir(dir)))
-                if (entry->d_name[0] != '.') {
-                        sweep(d, entry->d_name);
-                        count++;
-                }
+        while ((entry = readdir(dir))) {
+                if (entry->d_name[0] == '.' || (own && strcmp(entry->d_name, own) == 0))
+                        continue;
+                sweep(d, entry->d_name);
+                count++;
+        }
         closedir(dir);
         return count;
 }
 
-void state_sweep(struct state_dir *d)
+void state_sweep(struct state_dir *d, const char *own)
 {
-        /* Where there are guests, the last one takes the cgroup's parent along. */
-        if (each_entry(d, d->guests_fd, guest_sweep) == 0)
+        /* Where there are guests, the last one takes the cgroup's parent along; while ours is there, the removal fails. */
+        if (each_entry(d, d->guests_fd, own, guest_sweep) == 0)
                 jail_cgroup_remove_parent();
-        each_entry(d, d->ids_fd, ids_sweep);
+        each_entry(d, d->ids_fd, NULL, ids_sweep);
 }

@@ -33,7 +33,7 @@ struct supervisor {
         struct resources resources;
         struct console console;
         int signal_fd;
-        bool slot_taken, cgroup_made, narrowed;
+        bool slot_taken, cgroup_made, swept, narrowed;
         struct guest_state state;
 };
 
@@ -105,21 +105,31 @@ static int prepare(struct supervisor *s, struct err *e)
                 r = state_guest_take(&s->dir, s->spec->name, &s->guest, e);
         if (r == 0)
                 r = resources_open(s->spec, &s->resources, e);
+        /* The cgroup first: making it proves that nothing is left of a dead guest of this name, whose ids it may get. */
+        if (r == 0)
+                r = cgroup_make(s, e);
         if (r == 0) {
                 r = state_ids_take(&s->dir, s->spec->name, &s->state.slot, &s->state.host_id, e);
                 s->slot_taken = r == 0;
         }
-        if (r == 0)
-                r = cgroup_make(s, e);
         return r;
 }
 
-/* Gives up what only starting the guest needed, before a byte of the guest is looked at by anybody. */
+static void sweep(struct supervisor *s)
+{
+        if (!s->swept && s->dir.fd >= 0)
+                state_sweep(&s->dir, s->guest.lock_fd >= 0 ? s->spec->name : NULL);
+        s->swept = true;
+}
+
+/* The VMM loads the guest meanwhile: time to sweep, as every command does, and then to give up what only that and starting
+ * the guest needed. */
 static int on_configured(void *ctx, struct err *e)
 {
         struct supervisor *s = ctx;
         int r;
 
+        sweep(s);
         if (s->narrowed)
                 return 0;
         r = supervisor_narrow(s->spec->on_reset == ON_RESET_RESTART, e);
@@ -237,6 +247,7 @@ static int release(struct supervisor *s, struct err *e)
 {
         int r = 0;
 
+        sweep(s); /* where the start failed before it came to that */
         console_fini(&s->console);
         resources_close(&s->resources);
         jail_cgroup_close(&s->cgroup);
