@@ -103,7 +103,7 @@ def test_supervisor_of_a_running_guest_is_narrowed(guest):
     s = proc.status(guest.supervisor)
     assert (s["Seccomp"], s["NoNewPrivs"]) == ("2", "1")
     # CAP_DAC_OVERRIDE: to remove cgroups; CAP_SETGID and CAP_SETUID: to map the ids after a reset.
-        assert int(s["CapEff"], 16) & ~(1 << 1 | 1 << 6 | 1 << 7) == 0
+    assert int(s["CapEff"], 16) & ~(1 << 1 | 1 << 6 | 1 << 7) == 0
 
 
 def test_one_mount_empty_and_read_only(vmm):
