@@ -91,7 +91,8 @@ int vmm_process_configure(const struct vmm_start *s, struct vmm_process *p, uint
         memcpy(m.cpuid, s->resources->cpuid, s->resources->cpuid_count * sizeof(m.cpuid[0]));
         memcpy(m.cmdline, s->spec->cmdline, sizeof(m.cmdline));
         r = control_send(p->control_fd, &m);
-        return r < 0 ? err_set(e, r, "send the VMM its configuration") : 0;
+        /* Dead already: its last message, or how it ended, tells more than this does. */
+        return r < 0 && r != -EPIPE ? err_set(e, r, "send the VMM its configuration") : 0;
 }
 
 int vmm_process_end(struct vmm_process *p)
