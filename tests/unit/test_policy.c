@@ -338,7 +338,8 @@ static void includes(void **state)
         assert_non_null(strstr(b->err.text, "/b.policy:1: "));
         assert_non_null(strstr(b->err.text, "a.policy includes itself"));
 
-        /* Between files the union holds: a repetition counts once, and the wider entry wins whatever comes first. */
+        /* Between files the union holds: a repetition counts once, and the wider entry wins whatever comes
+         * first. */
         file_put(b, "b.policy", "read : again\nwrite [arg0 == 1] : narrower\nclose : wider\n");
         must_compile(b, "read : r\nwrite : wider\nclose [arg0 == 1] : narrower\ninclude b.policy\n");
         assert_int_equal(b->policy->rule_count, 4);
@@ -391,6 +392,116 @@ static char *many_entries(unsigned int count, unsigned int conditions)
         return text;
 }
 
+/*
+ * How many instructions decide call `nr` of a policy without conditions. What the kernel does for every
+ * number when a filter is installed, so it must not grow with the number of calls.
+ */
+static unsigned int steps_of(const struct bpf_program *prog, uint32_t nr)
+{
+        unsigned int steps = 4, pc = 4; /* the architecture and the load of the number come first */
+
+        assert_int_equal(prog->filter[3].code, BPF_LD | BPF_W | BPF_ABS);
+        assert_int_equal(prog->filter[3].k, offsetof(struct seccomp_data, nr));
+        for (;; steps++) {
+                const struct sock_filter *i = &prog->filter[pc++];
+
+                assert_true(pc <= prog->len);
+                switch (i->code) {
+                case BPF_JMP | BPF_JGE | BPF_K:
+                        pc += nr >= i->k ? i->jt : i->jf;
+                        break;
+                case BPF_JMP | BPF_JEQ | BPF_K:
+                        pc += nr == i->k ? i->jt : i->jf;
+                        break;
+                case BPF_JMP | BPF_JA:
+                        pc += i->k;
+                        break;
+                default:
+                        assert_int_equal(i->code, BPF_RET | BPF_K);
+                        return steps;
+                }
+        }
+}
+
+/* Calls in any order are found by halving. */
+static void searches(void **state)
+{
+        struct bench *b = *state;
+        char *text = NULL;
+        size_t size;
+        FILE *f = open_memstream(&text, &size);
+
+        /* 128 calls: two of each three from 191 down. 7 halvings, the leaf, its return. */
+        assert_non_null(f);
+        for (int nr = 191; nr >= 0; nr--) {
+                char *name = nr % 3 == 1 ? NULL : seccomp_syscall_resolve_num_arch(SCMP_ARCH_X86_64, nr);
+
+                if (name)
+                        fprintf(f, "%s : r\n", name);
+                free(name);
+        }
+        assert_int_equal(fclose(f), 0);
+        must_compile(b, text);
+        free(text);
+        assert_int_equal(b->policy->rule_count, 128);
+        for (uint32_t nr = 0; nr < 600; nr++) {
+                assert_int_equal(allowed(b, (int)nr, 0, 0, 0), nr <= 191 && nr % 3 != 1);
+                assert_true(steps_of(b->prog, nr) <= 4 + 7 + 2);
+        }
+        assert_true(steps_of(b->prog, UINT32_MAX) <= 4 + 7 + 2);
+
+        /* Neighbours that the search alone tells apart need no comparison of their own. */
+        must_compile(b, "write : r\nclose : r\nopen : r\nread : r\n");
+        assert_int_equal(b->prog->len, 4 + 3 + 3 + 3);
+        assert_true(allowed(b, SYS_write, 0, 0, 0));
+        assert_false(allowed(b, SYS_close + 1, 0, 0, 0));
+
+        /* A call without company. */
+        must_compile(b, "close [arg0 == 5] : r\n");
+        assert_true(allowed(b, SYS_close, 5, 0, 0));
+        assert_false(allowed(b, SYS_close + 1, 5, 0, 0));
+        assert_false(allowed(b, SYS_close - 1, 5, 0, 0));
+}
+
+/* Calls whose blocks are longer than a conditional jump reaches: each of the two needs a long one. */
+static void far_jumps(void **state)
+{
+        struct bench *b = *state;
+        struct sock_filter *f = b->prog->filter;
+        unsigned int jumps = 0, names = 0;
+        char *text = many_entries(120, 1);
+
+        must_compile(b, text);
+        free(text);
+        assert_true(allowed(b, SYS_fcntl, 0, 119, 0));
+        assert_false(allowed(b, SYS_fcntl, 0, 120, 0));
+        assert_false(allowed(b, SYS_fcntl + 1, 0, 119, 0));
+        assert_false(allowed(b, SYS_fcntl - 1, 0, 119, 0));
+        assert_true(allowed(b, SYS_read, 0, 0, 0));
+        assert_false(allowed(b, SYS_write, 0, 0, 0));
+        for (unsigned int at = 1; at < b->prog->len; at++) {
+                const char *name = b->prog->comments[at];
+
+                if (name) {
+                        assert_int_equal(f[at].code, BPF_JMP | BPF_JEQ | BPF_K);
+                        assert_int_equal(f[at].k, strcmp(name, "fcntl") == 0 ? SYS_fcntl : SYS_read);
+                        names++;
+                }
+                if (f[at].code != (BPF_JMP | BPF_JA))
+                        continue;
+                jumps++;
+                f[at].k--;
+                assert_int_equal(policy_verify(b->policy, b->prog, &b->err), -EINVAL);
+                f[at].k++;
+                f[at - 1].jt = 0;
+                assert_int_equal(policy_verify(b->policy, b->prog, &b->err), -EINVAL);
+                f[at - 1].jt = 1;
+        }
+        assert_int_equal(jumps, 2);
+        assert_int_equal(names, 2);
+        assert_int_equal(policy_verify(b->policy, b->prog, &b->err), 0);
+}
+
 static void limits(void **state)
 {
         struct bench *b = *state;
@@ -399,14 +510,6 @@ static void limits(void **state)
         assert_int_equal(chain_compile(b, POLICY_INCLUDE_DEPTH_MAX), 0);
         assert_int_equal(chain_compile(b, POLICY_INCLUDE_DEPTH_MAX + 1), -EINVAL);
         assert_non_null(strstr(b->err.text, "deep"));
-
-        /* More alternatives than a conditional jump reaches over. */
-        text = many_entries(120, 1);
-        must_compile(b, text);
-        assert_true(allowed(b, SYS_fcntl, 0, 119, 0));
-        assert_false(allowed(b, SYS_fcntl, 0, 120, 0));
-        assert_true(allowed(b, SYS_read, 0, 0, 0));
-        free(text);
 
         text = many_entries(POLICY_RULES_MAX - 1, 1);
         policy_reset(b);
@@ -494,6 +597,12 @@ static void defines(void **state)
         assert_int_equal(defines_read(b, "missing.h"), -ENOENT);
 }
 
+static void must_notice(struct bench *b, const char *change, unsigned int at)
+{
+        if (policy_verify(b->policy, b->prog, &b->err) != -EINVAL)
+                fail_msg("instruction %u: %s unnoticed", at, change);
+}
+
 /* The checker and the verifier must notice programs that are wrong, or their silence means nothing. */
 static void notices_broken_programs(void **state)
 {
@@ -501,9 +610,9 @@ static void notices_broken_programs(void **state)
         struct sock_filter *f = b->prog->filter;
         unsigned int tried = 0;
 
-        must_compile(b,
-                     "ioctl [arg0 == 5, arg1 == KVM_RUN] : a\nioctl [arg0 == 5, arg1 == KVM_NMI] : a\n"
-                     "read : b\nmmap [arg2 & 4 == 0] : c\nlseek [arg1:64 >= 0x200000007, arg2 != 3] : d\n");
+        must_compile(b, "ioctl [arg0 == 5, arg1 == KVM_RUN] : a\nioctl [arg0 == 5, arg1 == KVM_NMI] : a\n"
+                        "read : b\nwrite [arg0 == 1] : b\ngetpid : b\nmmap [arg2 & 4 == 0] : c\n"
+                        "lseek [arg1:64 >= 0x200000007, arg2 != 3] : d\n");
         for (unsigned int at = 0; at < b->prog->len; at++) {
                 struct sock_filter good = f[at];
 
@@ -511,21 +620,30 @@ static void notices_broken_programs(void **state)
                         f[at].k = good.k == SECCOMP_RET_ALLOW ? SECCOMP_RET_KILL_PROCESS : SECCOMP_RET_ALLOW;
                 else if (BPF_CLASS(good.code) == BPF_LD)
                         f[at].k = (good.k + 4) % sizeof(struct seccomp_data);
+                else if (good.code == (BPF_JMP | BPF_JGE | BPF_K))
+                        f[at].k++; /* one less may be a number that no call has, which changes nothing */
                 else
                         f[at].k ^= 1;
-                if (policy_verify(b->policy, b->prog, &b->err) != -EINVAL)
-                        fail_msg("instruction %u changed unnoticed", at);
+                must_notice(b, "value changed", at);
                 f[at] = good;
                 if (BPF_CLASS(good.code) == BPF_JMP && good.jt != good.jf) {
                         f[at].jt = good.jf;
                         f[at].jf = good.jt;
-                        if (policy_verify(b->policy, b->prog, &b->err) != -EINVAL)
-                                fail_msg("branches of instruction %u swapped unnoticed", at);
+                        must_notice(b, "branches swapped", at);
+                        f[at] = good;
+                        if (good.jt > 0)
+                                f[at].jt--;
+                        else
+                                f[at].jf--;
+                        must_notice(b, "branch shortened", at);
+                        f[at] = good;
+                        f[at].jf = good.jt;
+                        must_notice(b, "comparison without effect", at);
                         f[at] = good;
                 }
                 tried++;
         }
-        assert_true(tried > 25);
+        assert_true(tried > 40);
         assert_int_equal(policy_verify(b->policy, b->prog, &b->err), 0);
 }
 
@@ -609,7 +727,9 @@ static void agrees_with_libseccomp(void **state)
                      "ioctl [arg0 == 5, arg1 == KVM_RUN] : a\nioctl [arg0 == 6, arg1 == KVM_NMI] : a\n"
                      "read : b\nmmap [arg2 & 4 == 0] : c\nfutex [arg1 == 128] : d\nfutex [arg1 == 129] : d\n"
                      "write [arg0 == 3, arg2 & 6 == 2] : e\nwrite [arg1 == 2] : e\n"
-                     "lseek [arg1:64 == 0x100000003] : f\n");
+                     "lseek [arg1:64 == 0x100000003] : f\n"
+                     "close : g\nopenat : g\nexit_group : g\nfutex_waitv : g\nstat : g\nfstat : g\n"
+                     "rt_sigreturn : g\nsetsockopt [arg1 == 1, arg2 == 2] : h\nepoll_wait : h\n");
         len = libseccomp_compile(b->policy, theirs, ARRAY_LEN(theirs));
         assert_int_equal(bpf_check(theirs, len, NULL), 0);
         for (unsigned int i = 0; i < 200000; i++) {
@@ -617,7 +737,7 @@ static void agrees_with_libseccomp(void **state)
                 uint32_t action;
 
                 seed = seed * 1664525 + 1013904223; /* Numerical Recipes' generator: repeatable is enough */
-                d.nr = calls[(seed >> 8) % ARRAY_LEN(calls)];
+                d.nr = seed >> 31 ? calls[(seed >> 8) % ARRAY_LEN(calls)] : (int)((seed >> 8) % 400);
                 for (unsigned int arg = 0; arg < 3; arg++) {
                         seed = seed * 1664525 + 1013904223;
                         d.args[arg] = values[(seed >> 8) % ARRAY_LEN(values)] | (seed >> 31 ? GARBAGE : 0);
@@ -682,6 +802,8 @@ int main(void)
                 TEST(comparisons),
                 TEST(refuses),
                 TEST(includes),
+                TEST(searches),
+                TEST(far_jumps),
                 TEST(limits),
                 TEST(defines),
                 TEST(notices_broken_programs),

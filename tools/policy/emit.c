@@ -1,13 +1,16 @@
 /*
- * From rules to classic BPF. The program first refuses other architectures, then tests the calls in the order
- * in which the files name them, so a hot call stands first:
+ * From rules to classic BPF. The program first refuses other architectures, then finds the call by binary
+ * search among the sorted numbers: each comparison keeps the upper or the lower half of the calls still
+ * possible, so that few instructions decide any number. That counts when the filter is installed too, since
+ * the kernel then runs it once for every number (kernel/seccomp.c: seccomp_cache_prepare).
  *
- *         jeq <call>, 0, next call
- *         alternative 1: load, compare, ... ; on failure to alternative 2; ret ALLOW
- *         alternative 2: ...
- *         ret KILL_PROCESS
- *     next call: ...
- *     ret KILL_PROCESS
+ *         jge <lowest call of the upper half>, 0, lower half
+ *         upper half: the same again, down to one call:
+ *                 jeq <call>, 0, kill
+ *                 alternative 1: load, compare, ... ; on failure to alternative 2; ret ALLOW
+ *                 alternative 2: ...
+ *                 kill: ret KILL_PROCESS
+ *         lower half: ...
  *
  * Numbers are compared whole, so those of x32, which carry __X32_SYSCALL_BIT, never match and need no test of
  * their own; policy_verify() shows it. Within a call the accumulator is clobbered, which is harmless: a
@@ -17,6 +20,7 @@
 #include <errno.h>
 #include <linux/audit.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "policy.h"
@@ -29,7 +33,14 @@
 static_assert(POLICY_CONDITIONS_MAX * CONDITION_INSNS_MAX + 1 < JUMP_PASS,
               "jumps in an alternative fit 8 bits");
 
+/* A leaf of the search. */
+struct call {
+        uint32_t nr;
+        unsigned int rule; /* the first of this call */
+};
+
 struct emitter {
+        const struct policy *policy;
         struct bpf_program *prog;
         bool full; /* something did not fit; what stands in prog is useless */
 };
@@ -146,51 +157,91 @@ static void alternative_add(struct emitter *em, const struct rule *r)
         jumps_patch(em, start, JUMP_FAIL);
 }
 
-/* Everything about the call of rule `first`, which is the first of that call. */
-static void call_add(const struct policy *p, unsigned int first, struct emitter *em)
+/* Lets the false branch of the jump at `head` go to the current end; everything behind it is complete. */
+static void branch_close(struct emitter *em, unsigned int head)
 {
-        struct sock_filter *filter = em->prog->filter;
-        unsigned int head = em->prog->len, body_len;
-        uint32_t nr = (uint32_t)p->rules[first].nr;
+        struct bpf_program *prog = em->prog;
+        unsigned int body = head + 1, body_len = prog->len - body;
 
-        jump_add(em, BPF_JEQ, nr, 0, 0);
-        for (unsigned int i = first; i < p->rule_count; i++)
-                if (p->rules[i].nr == p->rules[first].nr)
-                        alternative_add(em, &p->rules[i]);
-        /* An entry without conditions is its call's only one (parse.c) and always returns by itself. */
-        if (p->rules[first].condition_count > 0)
-                return_add(em, SECCOMP_RET_KILL_PROCESS);
-        if (em->full)
-                return;
-
-        em->prog->comments[head] = p->rules[first].call;
-        body_len = em->prog->len - head - 1;
         if (body_len <= UINT8_MAX) {
-                filter[head].jf = (uint8_t)body_len;
+                prog->filter[head].jf = (uint8_t)body_len;
                 return;
         }
         /* Too far for a conditional jump: step over a long one. The body's own jumps are relative. */
         insn_add(em, BPF_JMP | BPF_JA, 0, 0, 0);
         if (em->full)
                 return;
-        memmove(&filter[head + 2], &filter[head + 1], body_len * sizeof(*filter));
-        filter[head].jt = 1;
-        filter[head + 1] = (struct sock_filter){.code = BPF_JMP | BPF_JA, .k = body_len};
+        memmove(&prog->filter[body + 1], &prog->filter[body], body_len * sizeof(prog->filter[0]));
+        memmove(&prog->comments[body + 1], &prog->comments[body], body_len * sizeof(prog->comments[0]));
+        prog->filter[head].jt = 1;
+        prog->filter[body] = (struct sock_filter){.code = BPF_JMP | BPF_JA, .k = body_len};
+        prog->comments[body] = NULL;
+}
+
+/* Everything about one call. Unless its number comes here alone, the others that do are told apart and
+ * killed. */
+static void call_add(struct emitter *em, const struct call *call, bool alone)
+{
+        const struct policy *p = em->policy;
+        unsigned int head = em->prog->len;
+
+        if (!alone)
+                jump_add(em, BPF_JEQ, call->nr, 0, 0);
+        for (unsigned int i = call->rule; i < p->rule_count; i++)
+                if ((uint32_t)p->rules[i].nr == call->nr)
+                        alternative_add(em, &p->rules[i]);
+        if (em->full)
+                return;
+        em->prog->comments[head] = p->rules[call->rule].call;
+        if (!alone)
+                branch_close(em, head);
+        /* An entry without conditions is its call's only one (parse.c) and always returns by itself. */
+        if (!alone || p->rules[call->rule].condition_count > 0)
+                return_add(em, SECCOMP_RET_KILL_PROCESS);
+}
+
+/* Decides the numbers first..last, among which are those of `count` calls, at least one. */
+static void search_add(struct emitter *em, const struct call *calls, unsigned int count, uint32_t first,
+                       uint32_t last)
+{
+        unsigned int head = em->prog->len, lower = count / 2;
+
+        if (count == 1) {
+                call_add(em, calls, first == last);
+                return;
+        }
+        jump_add(em, BPF_JGE, calls[lower].nr, 0, 0);
+        search_add(em, calls + lower, count - lower, calls[lower].nr, last);
+        if (em->full)
+                return;
+        branch_close(em, head);
+        search_add(em, calls, lower, first, calls[lower].nr - 1);
+}
+
+static int call_compare(const void *a, const void *b)
+{
+        const struct call *x = a, *y = b;
+
+        return x->nr < y->nr ? -1 : x->nr > y->nr;
 }
 
 int policy_emit(const struct policy *p, struct bpf_program *ret, struct err *e)
 {
-        struct emitter em = {.prog = ret};
+        struct emitter em = {.policy = p, .prog = ret};
+        struct call calls[POLICY_RULES_MAX];
+        unsigned int count = 0;
+
+        for (unsigned int i = 0; i < p->rule_count; i++)
+                if (policy_rule_is_first(p, i))
+                        calls[count++] = (struct call){.nr = (uint32_t)p->rules[i].nr, .rule = i};
+        qsort(calls, count, sizeof(calls[0]), call_compare);
 
         memset(ret, 0, sizeof(*ret));
         load_add(&em, offsetof(struct seccomp_data, arch));
         jump_add(&em, BPF_JEQ, AUDIT_ARCH_X86_64, 1, 0);
         return_add(&em, SECCOMP_RET_KILL_PROCESS);
         load_add(&em, offsetof(struct seccomp_data, nr));
-        for (unsigned int i = 0; i < p->rule_count; i++)
-                if (policy_rule_is_first(p, i))
-                        call_add(p, i, &em);
-        return_add(&em, SECCOMP_RET_KILL_PROCESS);
+        search_add(&em, calls, count, 0, UINT32_MAX);
         if (em.full)
                 return err_set(e, -E2BIG, "program of more than %d instructions", BPF_MAXINSNS);
         return 0;

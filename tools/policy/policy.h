@@ -66,7 +66,8 @@ struct symbol {
         struct number value;
 };
 
-/* Rules stand in the order of the files, which is the order in which the program tests them. */
+/* Rules stand in the order of the files, which is the order in which the program tests a call's alternatives.
+ */
 struct policy {
         unsigned int rule_count;
         struct rule rules[POLICY_RULES_MAX];
@@ -110,7 +111,10 @@ bool policy_allows(const struct policy *p, const struct seccomp_data *d);
 /* Does one condition hold for the six arguments? */
 bool condition_holds(const struct condition *c, const uint64_t args[POLICY_ARGS]);
 
-/* Makes the program. Fails with -E2BIG when it would be longer than BPF_MAXINSNS. */
+/*
+ * Makes the program of a policy that policy_parse() accepted, which has an entry at least. Fails with -E2BIG
+ * when it would be longer than BPF_MAXINSNS; *ret is then undefined.
+ */
 int policy_emit(const struct policy *p, struct bpf_program *ret, struct err *e);
 
 /*

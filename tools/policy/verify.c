@@ -7,6 +7,7 @@
  * architectures;
  *   - each entry with arguments that satisfy it, which must be allowed, again with garbage in the upper
  * halves;
+ *   - all those numbers with the same arguments, so that none gets in through the block of another call;
  *   - from there each argument alone moved to every value at which a condition of that call may change its
  * mind (so an ioctl is tried with the neighbours and the opposite of each request).
  */
@@ -107,15 +108,18 @@ static int closed_ways_check(const struct bpf_program *prog, const struct seccom
         return action == SECCOMP_RET_KILL_PROCESS ? 0 : mismatch(&other, action, e);
 }
 
-static int numbers_check(const struct policy *p, const struct bpf_program *prog, struct err *e)
+/* Every number with the arguments of *args. */
+static int numbers_check(const struct policy *p, const struct bpf_program *prog,
+                         const struct seccomp_data *args, struct err *e)
 {
         static const uint32_t extremes[] = {0x3fffffff, 0x7fffffff, 0x80000000, 0xffffffff};
 
         for (uint32_t i = 0; i <= NR_TESTED + ARRAY_LEN(extremes); i++) {
-                struct seccomp_data d = {.nr = (int)(i <= NR_TESTED ? i : extremes[i - NR_TESTED - 1]),
-                                         .arch = AUDIT_ARCH_X86_64};
-                int r = case_check(p, prog, &d, e);
+                struct seccomp_data d = *args;
+                int r;
 
+                d.nr = (int)(i <= NR_TESTED ? i : extremes[i - NR_TESTED - 1]);
+                r = case_check(p, prog, &d, e);
                 if (r == 0)
                         r = closed_ways_check(prog, &d, e);
                 if (r < 0)
@@ -235,7 +239,7 @@ static int rule_check(const struct policy *p, const struct bpf_program *prog, co
         memcpy(d.args, args, sizeof(args));
         r = must_allow(prog, &d, e);
         if (r == 0)
-                r = closed_ways_check(prog, &d, e);
+                r = numbers_check(p, prog, &d, e);
         for (unsigned int arg = 0; r == 0 && arg < POLICY_ARGS; arg++)
                 r = edges_check(p, prog, &d, arg, e);
         for (unsigned int arg = 0; arg < POLICY_ARGS; arg++)
@@ -246,13 +250,14 @@ static int rule_check(const struct policy *p, const struct bpf_program *prog, co
 
 int policy_verify(const struct policy *p, const struct bpf_program *prog, struct err *e)
 {
+        struct seccomp_data plain = {.arch = AUDIT_ARCH_X86_64};
         unsigned int at;
         int r;
 
         if (bpf_check(prog->filter, prog->len, &at) < 0)
                 return err_bad(e, STATUS_FAILURE, "compiler is broken: instruction %u is not allowed there",
                                at);
-        r = numbers_check(p, prog, e);
+        r = numbers_check(p, prog, &plain, e);
         if (r < 0)
                 return err_wrap(e, r, "%s", p->files[p->rules[0].file]);
         for (unsigned int i = 0; i < p->rule_count; i++) {
