@@ -42,11 +42,12 @@ int control_receive(int fd, union control_message *ret)
 {
         ssize_t n;
 
+        /* ECONNRESET says, once, that the peer died with something of ours unread; what it sent before is still to come. */
         do
                 n = recv(fd, ret, sizeof(*ret), MSG_TRUNC);
-        while (n < 0 && errno == EINTR);
+        while (n < 0 && (errno == EINTR || errno == ECONNRESET));
         if (n < 0)
-                return errno == ECONNRESET ? -EPIPE : -errno;
+                return -errno;
         if (n == 0)
                 return -EPIPE;
         if ((size_t)n < sizeof(struct control_header) || ret->head.magic != CONTROL_MAGIC ||

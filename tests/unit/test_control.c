@@ -141,6 +141,25 @@ static void a_dead_peer_is_noticed(void **state)
         assert_int_equal(control_send(p->fds[1], &m), -EPIPE);
 }
 
+/* A peer that dies with our message unread is still heard. */
+static void last_words_are_heard(void **state)
+{
+        struct pair *p = *state;
+        struct control_header ours = CONTROL_HEADER(CONTROL_POWER_BUTTON, sizeof(ours));
+        struct err e = ERR_INIT;
+        union control_message in;
+
+        err_bad(&e, STATUS_IMAGE, "no kernel");
+        assert_int_equal(control_send_failed(p->fds[0], &e), 0);
+        assert_int_equal(control_send(p->fds[1], &ours), 0);
+        fd_closep(&p->fds[0]);
+        assert_int_equal(control_receive(p->fds[1], &in), 0);
+        assert_int_equal(in.head.type, CONTROL_FAILED);
+        assert_int_equal(in.failed.status, STATUS_IMAGE);
+        assert_string_equal(in.failed.text, "no kernel");
+        assert_int_equal(control_receive(p->fds[1], &in), -EPIPE);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -148,6 +167,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(malformed_is_refused, setup, teardown),
                 cmocka_unit_test_setup_teardown(texts_end, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_dead_peer_is_noticed, setup, teardown),
+                cmocka_unit_test_setup_teardown(last_words_are_heard, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
