@@ -91,8 +91,6 @@ static int machine_build(const struct control_config *c, struct err *e)
         if (r == 0)
                 r = memory_check(c->memory_bytes, e);
         if (r == 0)
-                r = vm_create(c->vcpus, e);
-        if (r == 0)
                 r = vcpus_start(&machine, &cpuid, vcpus, c->vcpus, e);
         if (r == 0)
                 r = guest_ram_map(&machine.ram, c->memory_bytes, LAYOUT_HOLE_START, LAYOUT_HOLE_END, e);
@@ -126,6 +124,9 @@ static int start(struct err *e)
         unsigned int abi;
         int wake, r = jail_seal(&ready.layers, &abi, e);
 
+        /* The supervisor is still asking KVM for its CPUID: what needs no configuration is done meanwhile. */
+        if (r == 0)
+                r = vm_create(e);
         if (r == 0)
                 r = config_receive(&m, e);
         if (r < 0)

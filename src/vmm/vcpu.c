@@ -145,7 +145,10 @@ int vcpus_start(struct machine *m, struct cpuid_table *cpuid, struct vcpu *vcpus
         struct sigaction kick = {.sa_handler = on_kick}; /* no SA_RESTART: KVM_RUN must return */
 
         int size = ioctl(VMM_FD_KVM, KVM_GET_VCPU_MMAP_SIZE, 0);
+        int max = ioctl(VMM_FD_KVM, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
 
+        if (max < (int)count)
+                return err_bad(e, STATUS_HOST, "this host's KVM runs %d vCPUs in a guest, not %u", max, count);
         if (size < (int)sizeof(struct kvm_run))
                 return err_set(e, -EPROTO, "ask KVM for the size of a vCPU's shared page: %d bytes", size);
         m->run_bytes = (size_t)size;

@@ -10,19 +10,14 @@
 #include "vmm/x86_64/layout.h"
 #include "vmm/x86_64/msr.h"
 
-static int needs_check(unsigned int vcpus, struct err *e)
+static int needs_check(struct err *e)
 {
-        int max;
-
         for (size_t i = 0; i < kvm_needs_count; i++)
                 if (!kvm_need_met(VMM_FD_KVM, &kvm_needs[i])) {
                         err_bad(e, STATUS_HOST, "this host's KVM lacks %s (%s)", kvm_needs[i].name, kvm_needs[i].why);
                         err_hint(e, "use a newer kernel; see bulkhead doctor");
                         return -EOPNOTSUPP;
                 }
-        max = ioctl(VMM_FD_KVM, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
-        if (max < (int)vcpus)
-                return err_bad(e, STATUS_HOST, "this host's KVM runs %d vCPUs in a guest, not %u", max, vcpus);
         return 0;
 }
 
@@ -59,11 +54,11 @@ static int slots_register(const struct guest_ram *ram, struct err *e)
         return 0;
 }
 
-int vm_create(unsigned int vcpus, struct err *e)
+int vm_create(struct err *e)
 {
         struct kvm_enable_cap split = {.cap = KVM_CAP_SPLIT_IRQCHIP, .args = {LAYOUT_IOAPIC_PINS}};
         uint64_t identity_map = LAYOUT_IDENTITY_MAP;
-        int fd, r = needs_check(vcpus, e);
+        int fd, r = needs_check(e);
 
         if (r < 0)
                 return r;

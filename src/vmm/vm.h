@@ -9,7 +9,7 @@
  * placed. What must come before the first vCPU. Returns 0 or a negative errno (STATUS_HOST for what the host
  * lacks).
  */
-int vm_create(unsigned int vcpus, struct err *e);
+int vm_create(struct err *e);
 
 /* Gives the VM its MSR filter and its RAM as memory slots; vCPUs may exist already, but none may have run.
  * Returns 0 or a negative errno. */
