@@ -54,11 +54,23 @@ const struct jail_layer_info jail_layers[LAYER_COUNT] = {
         [LAYER_LANDLOCK] = {"Landlock", BY_KERNEL, "Linux 5.13 or later with landlock in the lsm= list"},
 };
 
+/*
+ * Asks the parent for the id maps. Not earlier: detaching the old root waits for an RCU grace period, and the parent, once
+ * woken, has the kernel execute CPUID with preemption off, which would hold that grace period up for as long.
+ */
+static int stage_ask_for_maps(struct jail *j, struct err *e)
+{
+        const struct control_header rooted = CONTROL_HEADER(CONTROL_ROOTED, sizeof(rooted));
+        int r = control_send(j->control_fd, &rooted);
+
+        return r < 0 ? err_set(e, r, "ask for the id maps") : 0;
+}
+
 static const struct {
         const char *name;
         int (*run)(struct jail *j, struct err *e);
 } stages[] = {
-        {"cgroup", jail_stage_cgroup}, {"fds", jail_stage_fds}, {"root", jail_stage_root},
+        {"cgroup", jail_stage_cgroup}, {"fds", jail_stage_fds}, {"root", jail_stage_root}, {"ask", stage_ask_for_maps},
         {"net", jail_stage_net},       {"limits", jail_stage_limits}, {"cpu", jail_stage_cpu},
         {"ids", jail_stage_ids},       {"seccomp", jail_stage_seccomp},
 };

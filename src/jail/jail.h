@@ -41,8 +41,8 @@ struct jail_request {
 
 /*
  * Starts the program. In the parent: returns 0 and the child's pid (in the caller's PID namespace), a pidfd that the
- * caller closes, and the namespace layers that the kernel gave; the caller then calls jail_map_ids(), sends MAPPED on
- * the control channel, and waits there for JAILED (or FAILED). On error nothing is left running.
+ * caller closes, and the namespace layers that the kernel gave; the caller then waits on the control channel for ROOTED,
+ * calls jail_map_ids(), answers MAPPED, and waits for JAILED (or FAILED). On error nothing is left running.
  * The caller must be single-threaded.
  */
 int jail_start(const struct jail_request *req, pid_t *ret_pid, int *ret_pidfd, uint64_t *ret_layers, struct err *e);

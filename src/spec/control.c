@@ -7,6 +7,7 @@
 static size_t message_size(uint16_t type)
 {
         switch (type) {
+        case CONTROL_ROOTED:
         case CONTROL_MAPPED:
         case CONTROL_POWER_BUTTON:
                 return sizeof(struct control_header);

@@ -3,6 +3,7 @@
  * messages, one per packet. The supervisor treats everything it receives as hostile: the VMM may be compromised.
  *
  *   supervisor                         child, then bulkhead-vmm
+ *                                      <- ROOTED (the child has its empty root)
  *     MAPPED (the id maps are written) ->
  *                                      <- JAILED (every stage is done; exec follows)
  *     CONFIG                           ->
@@ -23,7 +24,8 @@
 #define CONTROL_CPUID_MAX 256 /* entries: KVM_MAX_CPUID_ENTRIES */
 
 enum control_type {
-        CONTROL_MAPPED = 1,
+        CONTROL_ROOTED = 1,
+        CONTROL_MAPPED,
         CONTROL_JAILED,
         CONTROL_CONFIG,
         CONTROL_POWER_BUTTON,
@@ -40,7 +42,7 @@ struct control_header {
         uint32_t reserved;
 };
 
-/* MAPPED and POWER_BUTTON are a bare header. */
+/* ROOTED, MAPPED and POWER_BUTTON are a bare header. */
 
 struct control_jailed {
         struct control_header head;

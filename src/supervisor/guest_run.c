@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 #include "base/sys.h"
 
-enum phase { BUILDING, LOADING, RUNNING, ENDING };
+enum phase { CLONED, BUILDING, LOADING, RUNNING, ENDING };
 
 struct loop {
         const struct guest_run *run;
@@ -42,6 +42,14 @@ static int layers_judge(uint64_t have, uint64_t required, struct err *e)
 
 /* The layers that the VMM puts in force itself, after exec. */
 #define SEAL_LAYERS (LAYER_BIT(LAYER_DUMPABLE) | LAYER_BIT(LAYER_MDWE) | LAYER_BIT(LAYER_LANDLOCK))
+
+static int on_rooted(struct loop *l, struct err *e)
+{
+        if (l->phase != CLONED)
+                return err_set(e, -EPROTO, "the child reports its root twice");
+        l->phase = BUILDING;
+        return vmm_process_map(&l->run->start, &l->p, e);
+}
 
 static int on_jailed(struct loop *l, const struct control_jailed *m, struct err *e)
 {
@@ -130,6 +138,9 @@ static int control_handle(struct loop *l, struct err *e)
         if (r < 0)
                 return err_set(e, r, "receive from the VMM");
         switch (m.head.type) {
+        case CONTROL_ROOTED:
+                r = on_rooted(l, e);
+                break;
         case CONTROL_JAILED:
                 r = on_jailed(l, &m.jailed, e);
                 break;

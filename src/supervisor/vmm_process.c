@@ -27,7 +27,6 @@ static int sockets_open(int type, int ours[2], struct err *e)
 
 int vmm_process_start(const struct vmm_start *s, struct vmm_process *ret, struct err *e)
 {
-        const struct control_header mapped = CONTROL_HEADER(CONTROL_MAPPED, sizeof(mapped));
         int control[2] = {-1, -1}, console[2] = {-1, -1};
         struct jail_fd fds[] = {
                 {-1, VMM_FD_CONTROL},
@@ -63,10 +62,16 @@ int vmm_process_start(const struct vmm_start *s, struct vmm_process *ret, struct
                 r = jail_start(&req, &ret->pid, &ret->pidfd, &ret->layers, e);
         fd_closep(&control[1]);
         fd_closep(&console[1]);
-        if (r == 0)
-                r = jail_map_ids(ret->pid, s->host_id, e);
+        return r;
+}
+
+int vmm_process_map(const struct vmm_start *s, struct vmm_process *p, struct err *e)
+{
+        const struct control_header mapped = CONTROL_HEADER(CONTROL_MAPPED, sizeof(mapped));
+        int r = jail_map_ids(p->pid, s->host_id, e);
+
         if (r == 0) {
-                r = control_send(ret->control_fd, &mapped);
+                r = control_send(p->control_fd, &mapped);
                 if (r < 0)
                         err_set(e, r, "tell the jailed process that its ids are mapped");
         }

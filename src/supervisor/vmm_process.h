@@ -30,6 +30,9 @@ struct vmm_start {
  * cases. */
 int vmm_process_start(const struct vmm_start *start, struct vmm_process *ret, struct err *e);
 
+/* Maps the guest's ids, tells the child, and asks KVM for its CPUID. Called when ROOTED has been heard. */
+int vmm_process_map(const struct vmm_start *start, struct vmm_process *p, struct err *e);
+
 /* Sends the configuration, which makes the VMM load the guest. Called once JAILED has been heard and judged. */
 int vmm_process_configure(const struct vmm_start *start, struct vmm_process *p, uint64_t required_layers,
                           struct err *e);

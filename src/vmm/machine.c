@@ -275,6 +275,7 @@ void machine_init(struct machine *m, unsigned int vcpus, bool test_device)
         memset(m, 0, sizeof(*m));
         m->vcpus = vcpus;
         m->test_device = test_device;
+        pthread_mutex_init(&m->creation, NULL);
         pthread_mutex_init(&m->lock, NULL);
         pthread_cond_init(&m->changed, NULL);
         uart_init(&m->uart);

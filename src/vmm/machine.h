@@ -24,7 +24,8 @@ struct machine {
         size_t run_bytes;        /* of the page(s) that KVM shares with a vCPU */
         struct boot_entry entry; /* valid once loaded */
 
-        pthread_mutex_t lock; /* everything below */
+        pthread_mutex_t creation; /* one vCPU is made at a time; not the lock below, which would hold up the main thread */
+        pthread_mutex_t lock;     /* everything below */
         struct uart uart;
         struct ioapic ioapic;
         uint8_t pm_events;     /* LAYOUT_PM_EVENTS, cleared by the guest's read */

@@ -95,7 +95,7 @@ static int machine_build(const struct control_config *c, struct err *e)
         if (r == 0)
                 r = guest_ram_map(&machine.ram, c->memory_bytes, LAYOUT_HOLE_START, LAYOUT_HOLE_END, e);
         if (r == 0)
-                r = vm_furnish(&machine.ram, e);
+                r = vm_register_ram(&machine.ram, e);
         if (r == 0)
                 r = guest_load(c, &entry, e);
         if (r == 0)

@@ -30,8 +30,8 @@ static void on_kick(int sig)
                 current_run->immediate_exit = 1;
 }
 
-/* Under the machine's lock: CPUID's table has the fields of one vCPU at a time, and no other thread's new
- * descriptor may stand for a moment where this one's belongs. */
+/* Under the creation lock: CPUID's table has the fields of one vCPU at a time, and no other thread's new descriptor may
+ * stand for a moment where this one's belongs. */
 static int vcpu_create(struct vcpu *v, struct err *e)
 {
         const struct kvm_enable_cap enforce = {.cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID, .args = {1}};
@@ -87,9 +87,9 @@ static int prepare(struct vcpu *v, struct err *e)
         v->tid = (pid_t)syscall(SYS_gettid);
         snprintf(name, sizeof(name), "vcpu%u", v->id);
         (void)prctl(PR_SET_NAME, name); /* for the operator's eyes only */
-        pthread_mutex_lock(&v->machine->lock);
+        pthread_mutex_lock(&v->machine->creation);
         r = vcpu_create(v, e);
-        pthread_mutex_unlock(&v->machine->lock);
+        pthread_mutex_unlock(&v->machine->creation);
         if (r == 0 && v->id == 0)
                 r = boot_state_await(v, e);
         if (r < 0)

@@ -15,7 +15,7 @@ struct vcpu {
         int fd; /* VMM_FD_VCPU_FIRST + id */
         struct kvm_run *run;
         struct machine *machine;
-        struct cpuid_table *cpuid; /* shared, under the machine's lock; only while starting */
+        struct cpuid_table *cpuid; /* shared by all; only while starting */
         pthread_t thread;
         pid_t tid;
         struct err start_error; /* why it could not be made; e.text is empty when it could */

@@ -38,22 +38,6 @@ static int pmu_disable(struct err *e)
         return 0;
 }
 
-static int slots_register(const struct guest_ram *ram, struct err *e)
-{
-        for (unsigned int i = 0; i < ram->region_count; i++) {
-                struct kvm_userspace_memory_region slot = {
-                        .slot = i,
-                        .guest_phys_addr = ram->regions[i].base,
-                        .memory_size = ram->regions[i].len_bytes,
-                        .userspace_addr = (uintptr_t)ram->regions[i].host,
-                };
-
-                if (ioctl(VMM_FD_VM, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
-                        return err_set(e, -errno, "register guest memory slot %u", i);
-        }
-        return 0;
-}
-
 int vm_create(struct err *e)
 {
         struct kvm_enable_cap split = {.cap = KVM_CAP_SPLIT_IRQCHIP, .args = {LAYOUT_IOAPIC_PINS}};
@@ -72,12 +56,22 @@ int vm_create(struct err *e)
         if (ioctl(VMM_FD_VM, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0 ||
             ioctl(VMM_FD_VM, KVM_SET_TSS_ADDR, (unsigned long)LAYOUT_TSS) < 0)
                 return err_set(e, -errno, "place KVM's own pages");
-        return pmu_disable(e);
+        r = pmu_disable(e);
+        return r < 0 ? r : msr_filter_install(VMM_FD_VM, e);
 }
 
-int vm_furnish(const struct guest_ram *ram, struct err *e)
+int vm_register_ram(const struct guest_ram *ram, struct err *e)
 {
-        int r = msr_filter_install(VMM_FD_VM, e);
+        for (unsigned int i = 0; i < ram->region_count; i++) {
+                struct kvm_userspace_memory_region slot = {
+                        .slot = i,
+                        .guest_phys_addr = ram->regions[i].base,
+                        .memory_size = ram->regions[i].len_bytes,
+                        .userspace_addr = (uintptr_t)ram->regions[i].host,
+                };
 
-        return r < 0 ? r : slots_register(ram, e);
+                if (ioctl(VMM_FD_VM, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
+                        return err_set(e, -errno, "register guest memory slot %u", i);
+        }
+        return 0;
 }
