@@ -104,13 +104,15 @@ static int machine_build(const struct control_config *c, struct err *e)
 }
 
 /* Phase two: what only loading needed goes away, then this thread gets the filter of its role; the vCPUs' get theirs. */
-static int narrow(struct err *e)
+static int narrow(bool has_initrd, struct err *e)
 {
         const struct rlimit none = {0, 0};
 
         close(VMM_FD_KVM);
         close(VMM_FD_KERNEL);
-        close(VMM_FD_INITRD); /* closed already when there is none */
+        /* Only what is known to be open: a vCPU that is being made may have any free number for a moment. */
+        if (has_initrd)
+                close(VMM_FD_INITRD);
         if (setrlimit(RLIMIT_FSIZE, &none) < 0)
                 return err_set(e, -errno, "set RLIMIT_FSIZE to 0");
         return jail_seccomp_install(&policy_vmm_main, e);
@@ -146,7 +148,7 @@ static int start(struct err *e)
         machine_init(&machine, m.config.vcpus, m.config.test_device);
         r = machine_build(&m.config, e);
         if (r == 0)
-                r = narrow(e);
+                r = narrow(m.config.has_initrd, e);
         if (r == 0)
                 r = vcpus_meet(vcpus, m.config.vcpus, e);
         if (r < 0)
