@@ -79,6 +79,25 @@ static int page_tables_write(const struct guest_ram *ram)
         return 0;
 }
 
+/*
+ * Linux never restarts a hardware-reduced ACPI machine by the ACPI reset register: it asks EFI and, as there is none,
+ * jumps to the BIOS in real mode (arch/x86/kernel/reboot.c: reboot_init(), machine_real_restart()). This is all there is
+ * of a BIOS: it writes the reset register.
+ */
+static int reset_code_write(const struct guest_ram *ram)
+{
+        static const uint8_t code[] = {
+                0xb0, LAYOUT_PM_RESET_VALUE, /* mov $value, %al */
+                0xba, (LAYOUT_PM_PORT + LAYOUT_PM_RESET) & 0xff, (LAYOUT_PM_PORT + LAYOUT_PM_RESET) >> 8, /* mov $port, %dx */
+                0xee,       /* out %al, (%dx) */
+                0xf4,       /* hlt */
+                0xeb, 0xfd, /* jmp to the hlt */
+        };
+
+        _Static_assert(LAYOUT_RESET + sizeof(code) <= LAYOUT_HIGH_RAM, "it fits below 1 MiB");
+        return guest_ram_write(ram, LAYOUT_RESET, code, sizeof(code));
+}
+
 static void sregs_for(enum boot_protocol protocol, struct kvm_sregs *s)
 {
         const struct kvm_segment *code = protocol == BOOT_LINUX64 ? &code64 : &code32;
@@ -109,6 +128,8 @@ int boot_state_set(int vcpu_fd, const struct guest_ram *ram, const struct boot_e
 
         if (r == 0 && entry->protocol == BOOT_LINUX64)
                 r = page_tables_write(ram);
+        if (r == 0)
+                r = reset_code_write(ram);
         if (r < 0)
                 return err_set(e, r, "write the boot-time tables into guest memory");
 

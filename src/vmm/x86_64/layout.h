@@ -21,7 +21,8 @@
                                        */
 #define LAYOUT_LOW_RAM_END 0x0009fc00 /* where a PC keeps its EBDA; reserved from here to 1 MiB */
 #define LAYOUT_ACPI        0x000e0000 /* RSDP and every table */
-#define LAYOUT_ACPI_END    0x00100000
+#define LAYOUT_ACPI_END    0x000ffff0
+#define LAYOUT_RESET       0x000ffff0 /* code that resets the machine, where a PC's BIOS starts (F000:FFF0) */
 #define LAYOUT_HIGH_RAM    0x00100000 /* 1 MiB */
 
 #define LAYOUT_HOLE_START 0xc0000000ULL
