@@ -82,8 +82,7 @@ static _Noreturn void guest_run(int vcpu, const struct kvm_run *run)
                         break;
                 check(run->exit_reason == KVM_EXIT_IO && run->io.direction == KVM_EXIT_IO_OUT ? 0 : -1,
                       "unexpected exit");
-                check(write(STDOUT_FILENO, (const uint8_t *)run + run->io.data_offset, run->io.size),
-                      "write");
+                check(write(STDOUT_FILENO, (const uint8_t *)run + run->io.data_offset, run->io.size), "write");
         }
         for (;;)
                 pause();
@@ -92,8 +91,8 @@ static _Noreturn void guest_run(int vcpu, const struct kvm_run *run)
 static _Noreturn void child_main(int kvm, int guest)
 {
         struct kvm_userspace_memory_region slot = {.memory_size = RAM_BYTES};
-        uint8_t *ram = mmap(NULL, RAM_BYTES, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        uint8_t *ram =
+                mmap(NULL, RAM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         struct kvm_run *run;
         int vm, vcpu, size;
 
@@ -115,8 +114,8 @@ static _Noreturn void child_main(int kvm, int guest)
 int main(int argc, char *argv[])
 {
         struct clone_args args = {
-                .flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC |
-                         CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWTIME,
+                .flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
+                         CLONE_NEWCGROUP | CLONE_NEWTIME,
                 .exit_signal = SIGCHLD,
         };
         int kvm, guest, status;

@@ -275,8 +275,7 @@ static void report(int64_t ns, int byte, uint64_t guest_bytes)
                 w = task_weigh(tasks[i].pid, guest_bytes);
                 printf("%s{\"name\": \"", comma);
                 print_name(tasks[i].comm);
-                printf("\", \"pss_kib\": %" PRIu64 ", \"guest_ram_kib\": %" PRIu64 ", \"waited_ns\": %" PRIu64
-                       "}",
+                printf("\", \"pss_kib\": %" PRIu64 ", \"guest_ram_kib\": %" PRIu64 ", \"waited_ns\": %" PRIu64 "}",
                        w.pss_kib, w.guest_kib, task_waited(tasks[i].pid));
                 comma = ", ";
         }

@@ -43,14 +43,12 @@ static void do_call(void *arg)
         if (c->instruction == VMCALL)
                 __asm__ volatile("vmcall"
                                  : "=a"(c->result)
-                                 : "a"(c->number), "b"(c->args[0]), "c"(c->args[1]), "d"(c->args[2]),
-                                   "S"(c->args[3])
+                                 : "a"(c->number), "b"(c->args[0]), "c"(c->args[1]), "d"(c->args[2]), "S"(c->args[3])
                                  : "memory");
         else
                 __asm__ volatile("vmmcall"
                                  : "=a"(c->result)
-                                 : "a"(c->number), "b"(c->args[0]), "c"(c->args[1]), "d"(c->args[2]),
-                                   "S"(c->args[3])
+                                 : "a"(c->number), "b"(c->args[0]), "c"(c->args[1]), "d"(c->args[2]), "S"(c->args[3])
                                  : "memory");
 }
 
@@ -87,8 +85,7 @@ static bool try_call(enum instruction instruction, uint64_t number, uint64_t *ra
 
 unsigned int guest_main(const struct boot_info *boot)
 {
-        static const uint64_t fixed[] = {0x100,      0xffff,     0x7fffffff, 0x80000000,
-                                         0xffffffff, 1ULL << 63, ~0ULL};
+        static const uint64_t fixed[] = {0x100, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff, 1ULL << 63, ~0ULL};
         uint64_t random = 0x2545f4914f6cdd1d;
         bool good = true;
 

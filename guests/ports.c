@@ -61,8 +61,7 @@ static void report(const char *what, uint64_t where, unsigned int width, uint64_
                 print("ports: %s0x%lx width %u read 0x%lx\n", what, where, width, value);
 }
 
-static inline void check(const char *what, uint64_t where, unsigned int width, uint64_t value,
-                         uint64_t expected)
+static inline void check(const char *what, uint64_t where, unsigned int width, uint64_t value, uint64_t expected)
 {
         if (value != expected)
                 report(what, where, width, value);
@@ -246,8 +245,7 @@ static void test_hole_edges(void)
         }
         /* From the hole into what is at 4 GiB; only the half in the hole is known to be nobody's. */
         (void)paging_address(LAYOUT_HOLE_END);
-        check("memory ", LAYOUT_HOLE_END - 4, 8, memory_read(LAYOUT_HOLE_END - 4, 8) & 0xffffffff,
-              0xffffffff);
+        check("memory ", LAYOUT_HOLE_END - 4, 8, memory_read(LAYOUT_HOLE_END - 4, 8) & 0xffffffff, 0xffffffff);
 }
 
 static uint64_t end_of_low_ram(const struct boot_info *boot)
@@ -257,8 +255,7 @@ static uint64_t end_of_low_ram(const struct boot_info *boot)
         for (unsigned int i = 0; i < boot->memmap_entries; i++) {
                 const struct boot_memmap_entry *m = &boot->memmap[i];
 
-                if (m->type == BOOT_MEMMAP_RAM && m->addr + m->size <= LAYOUT_HOLE_START &&
-                    m->addr + m->size > end)
+                if (m->type == BOOT_MEMMAP_RAM && m->addr + m->size <= LAYOUT_HOLE_START && m->addr + m->size > end)
                         end = m->addr + m->size;
         }
         return end;
@@ -321,13 +318,11 @@ unsigned int guest_main(const struct boot_info *boot)
 
         check_values = !boot_option(boot, "anyvalue");
         test_port_strings();
-        test_ports(boot_option_number(boot, "first", 0), boot_option_number(boot, "last", PORTS - 1),
-                   step ? step : 1);
+        test_ports(boot_option_number(boot, "first", 0), boot_option_number(boot, "last", PORTS - 1), step ? step : 1);
         test_hole((stride ? stride : 1) * PAGE);
         test_hole_edges();
         test_memory_strings();
         test_end_of_ram(end_of_low_ram(boot));
-        print("ports: %lu port accesses, %lu memory accesses, %lu wrong\n", port_accesses, memory_accesses,
-              wrong);
+        print("ports: %lu port accesses, %lu memory accesses, %lu wrong\n", port_accesses, memory_accesses, wrong);
         return wrong ? VERDICT_FAILED : VERDICT_PASSED;
 }

@@ -66,8 +66,7 @@ static void report_self(struct report *r)
         if (cpuid(0, 0).eax >= 0xb)
                 topology = cpuid(0xb, 0);
         r->leaf1_id = cpuid(1, 0).ebx >> 24;
-        r->leafb_id =
-                topology.ebx ? topology.edx : r->leaf1_id; /* ebx is zero when the leaf does not exist */
+        r->leafb_id = topology.ebx ? topology.edx : r->leaf1_id; /* ebx is zero when the leaf does not exist */
         r->apic_id = lapic_id();
 }
 
@@ -86,8 +85,8 @@ static bool check_report(uint32_t cpu)
 
         if (r->leaf1_id == cpu && r->leafb_id == cpu && r->apic_id == cpu)
                 return true;
-        print("smp: cpu %u: CPUID.1 says %u, CPUID.0xb says %u, APIC says %u\n", cpu, r->leaf1_id,
-              r->leafb_id, r->apic_id);
+        print("smp: cpu %u: CPUID.1 says %u, CPUID.0xb says %u, APIC says %u\n", cpu, r->leaf1_id, r->leafb_id,
+              r->apic_id);
         return false;
 }
 

@@ -149,8 +149,8 @@ unsigned int guest_main(const struct boot_info *boot)
         if (!lapic_enable(boot_option(boot, "x2apic") ? LAPIC_X2APIC : LAPIC_XAPIC))
                 return VERDICT_NO_X2APIC;
         trap_set_irq(VECTOR_TIMER, on_timer);
-        good = test_one_shot("one-shot", false) && test_stopped() &&
-               test_one_shot("one-shot from hlt", true) && test_periodic();
+        good = test_one_shot("one-shot", false) && test_stopped() && test_one_shot("one-shot from hlt", true) &&
+               test_periodic();
         if (!good)
                 return VERDICT_FAILED;
         if (!(cpuid(1, 0).ecx & CPUID_1_ECX_DEADLINE)) {

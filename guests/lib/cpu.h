@@ -66,10 +66,7 @@ static inline uint64_t rdmsr(uint32_t index)
 
 static inline void wrmsr(uint32_t index, uint64_t value)
 {
-        __asm__ volatile("wrmsr"
-                         :
-                         : "c"(index), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
-                         : "memory");
+        __asm__ volatile("wrmsr" : : "c"(index), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
 }
 
 static inline uint64_t rdtsc(void)
@@ -88,9 +85,7 @@ static inline struct cpuid_regs cpuid(uint32_t leaf, uint32_t subleaf)
 {
         struct cpuid_regs r;
 
-        __asm__ volatile("cpuid"
-                         : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
-                         : "a"(leaf), "c"(subleaf));
+        __asm__ volatile("cpuid" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx) : "a"(leaf), "c"(subleaf));
         return r;
 }
 

@@ -21,10 +21,7 @@ void *paging_address(uint64_t gpa)
                 for (unsigned int i = 0; i < 512; i++)
                         directory[i] = (base + i * LARGE_PAGE) | PTE_LARGE_PAGE;
                 page_directory_pointers[PDPT_WINDOW] = (uint64_t)directory | PTE_TABLE;
-                __asm__ volatile("movq %%cr3, %0; movq %0, %%cr3"
-                                 : "=r"(cr3)
-                                 :
-                                 : "memory"); /* flush the TLB */
+                __asm__ volatile("movq %%cr3, %0; movq %0, %%cr3" : "=r"(cr3) : : "memory"); /* flush the TLB */
                 shown = base;
         }
         return (void *)(WINDOW + (gpa - base));

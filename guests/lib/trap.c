@@ -66,8 +66,8 @@ static _Noreturn void die(const struct trap_frame *frame)
         if (dying++)
                 verdict(VERDICT_EXCEPTION);
         __asm__ volatile("movq %%cr2, %0" : "=r"(cr2));
-        print("exception %lu: rip 0x%lx error 0x%lx cr2 0x%lx rsp 0x%lx\n", frame->vector, frame->rip,
-              frame->error, cr2, frame->rsp);
+        print("exception %lu: rip 0x%lx error 0x%lx cr2 0x%lx rsp 0x%lx\n", frame->vector, frame->rip, frame->error,
+              cr2, frame->rsp);
         verdict(VERDICT_EXCEPTION);
 }
 

@@ -22,8 +22,7 @@ int err_set(struct err *e, int r, const char *fmt, ...) __attribute__((format(pr
  * Records that an input or the host is not as required, with the exit status that says whose fault it is.
  * No errno text is added. e may be NULL. Returns -EINVAL.
  */
-int err_bad(struct err *e, enum exit_status status, const char *fmt, ...)
-        __attribute__((format(printf, 3, 4)));
+int err_bad(struct err *e, enum exit_status status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Puts "formatted text: " before what e already says, and keeps the status. e may be NULL. Returns r. */
 int err_wrap(struct err *e, int r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -12,8 +12,7 @@ static int digits_parse(const char *text, uint64_t *ret, const char **end)
         if (*p < '0' || *p > '9')
                 return -EINVAL;
         for (; *p >= '0' && *p <= '9'; p++)
-                if (__builtin_mul_overflow(v, 10U, &v) ||
-                    __builtin_add_overflow(v, (uint64_t)(*p - '0'), &v)) {
+                if (__builtin_mul_overflow(v, 10U, &v) || __builtin_add_overflow(v, (uint64_t)(*p - '0'), &v)) {
                         while (*p >= '0' && *p <= '9')
                                 p++;
                         *end = p;

@@ -64,8 +64,7 @@ static void print_verdict(const struct examination *x)
                        x->lacking, v->guests ? "do" : "would");
         printf("\n");
         if (v->absent)
-                printf("         %u optional %s of isolation absent\n", v->absent,
-                       v->absent == 1 ? "layer" : "layers");
+                printf("         %u optional %s of isolation absent\n", v->absent, v->absent == 1 ? "layer" : "layers");
 }
 
 static void print_text(const struct examination *x)
@@ -85,8 +84,8 @@ static void print_text(const struct examination *x)
                         printf("%s\n", c->title);
                         continue;
                 }
-                printf("%-*s  %s%s%s%s\n", width, c->title, a->detail, told && needs ? "; " : "",
-                       needs ? "needs " : "", needs ? remedy_of(c, a) : "");
+                printf("%-*s  %s%s%s%s\n", width, c->title, a->detail, told && needs ? "; " : "", needs ? "needs " : "",
+                       needs ? remedy_of(c, a) : "");
         }
         print_verdict(x);
 }

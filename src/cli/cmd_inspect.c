@@ -24,8 +24,7 @@ static int running_state(const struct state_dir *d, const char *name, struct gue
 
         if (!guest_name_valid(name) || state_lock_owner(d, name) == 0) {
                 r = err_bad(e, STATUS_NAME, "there is no guest named \"%s\"", name);
-                err_hint(e,
-                         geteuid() == 0 ? "bulkhead ps lists the guests" : "root's guests are shown to root");
+                err_hint(e, geteuid() == 0 ? "bulkhead ps lists the guests" : "root's guests are shown to root");
                 return r;
         }
         r = state_read(d, name, ret);
@@ -61,8 +60,7 @@ static bool is_ending(int proc_fd)
 {
         char program[8];
 
-        return readlinkat(proc_fd, "exe", program, sizeof(program)) < 0 &&
-               (errno == ENOENT || errno == ESRCH);
+        return readlinkat(proc_fd, "exe", program, sizeof(program)) < 0 && (errno == ENOENT || errno == ESRCH);
 }
 
 static int facts_read(int proc_fd, struct inspection *x, struct err *e)
@@ -101,8 +99,7 @@ static bool layers_read(struct inspection *x)
         return contradicted;
 }
 
-static int inspect(const struct state_dir *d, const struct report_options *o, bool *ret_contradicted,
-                   struct err *e)
+static int inspect(const struct state_dir *d, const struct report_options *o, bool *ret_contradicted, struct err *e)
 {
         static struct inspection x;
         _cleanup_fd_ int proc_fd = -1;

@@ -13,10 +13,9 @@
 
 #define END_TIMEOUT_MS 10000
 
-static const char kill_help[] =
-        "Usage: bulkhead kill [--power-button] NAME\n\n"
-        "Ends a guest and waits until nothing of it is left.\n\n"
-        "  --power-button  press its power button instead; the guest decides what it does\n";
+static const char kill_help[] = "Usage: bulkhead kill [--power-button] NAME\n\n"
+                                "Ends a guest and waits until nothing of it is left.\n\n"
+                                "  --power-button  press its power button instead; the guest decides what it does\n";
 
 /*
  * The supervisor of name, as an fd: the kernel names the lock's holder, and asking again after opening the pidfd shows

@@ -118,8 +118,8 @@ static void print_table(const struct rows *rows)
         for (size_t i = 0; i < rows->count; i++)
                 if ((int)strlen(rows->list[i].name) > name_width)
                         name_width = (int)strlen(rows->list[i].name);
-        printf("%-*s  %8s  %5s  %9s  %8s  %6s  %s\n", name_width, "NAME", "PID", "VCPUS", "MEMORY", "UPTIME",
-               "RESETS", "LAYERS");
+        printf("%-*s  %8s  %5s  %9s  %8s  %6s  %s\n", name_width, "NAME", "PID", "VCPUS", "MEMORY", "UPTIME", "RESETS",
+               "LAYERS");
         for (size_t i = 0; i < rows->count; i++) {
                 const struct row *row = &rows->list[i];
                 char memory[32], uptime[32], layers[32] = "all";
@@ -132,8 +132,8 @@ static void print_table(const struct rows *rows)
                 duration_print(uptime, sizeof(uptime), (int64_t)time(NULL) - row->started_unix);
                 if (row->absent)
                         snprintf(layers, sizeof(layers), "%d absent", row->absent);
-                printf("%-*s  %8d  %5u  %9s  %8s  %6u  %s\n", name_width, row->name, (int)row->vmm,
-                       row->vcpus, memory, uptime, row->resets, layers);
+                printf("%-*s  %8d  %5u  %9s  %8s  %6u  %s\n", name_width, row->name, (int)row->vmm, row->vcpus, memory,
+                       uptime, row->resets, layers);
         }
 }
 

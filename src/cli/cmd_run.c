@@ -29,7 +29,7 @@ static int spec_build(int argc, char *argv[], const struct run_options *o, struc
 /* Becomes the supervisor: this process is the guest's from here on. Returns only on failure. */
 static int supervisor_exec(const struct guest_spec *s, struct err *e)
 {
-        char *const argv[] = {(char *)(uintptr_t)"bulkhead-supervisor", (char *)(uintptr_t)s->name, NULL};
+        char *const argv[] = {(char *)(uintptr_t) "bulkhead-supervisor", (char *)(uintptr_t)s->name, NULL};
         char *const envp[] = {NULL};
         _cleanup_fd_ int program = beside_open("bulkhead-supervisor", e);
         int spec_fd, r;

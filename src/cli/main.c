@@ -28,7 +28,8 @@ static void usage(FILE *to)
         fprintf(to, "\nbulkhead COMMAND --help tells more; so does man bulkhead.\n");
 }
 
-/* Removes what dead supervisors left, whatever the command is: an ordinary user without a runtime directory has nothing to sweep. */
+/* Removes what dead supervisors left, whatever the command is: an ordinary user without a runtime directory has nothing
+ * to sweep. */
 static void sweep(void)
 {
         struct state_dir d;
@@ -53,11 +54,12 @@ int main(int argc, char *argv[])
                 return STATUS_USAGE;
         }
         if (strcmp(argv[1], "--version") == 0)
-                argv[1] = (char *)(uintptr_t)"version";
+                argv[1] = (char *)(uintptr_t) "version";
         for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
                 if (strcmp(argv[1], commands[i].verb) != 0)
                         continue;
-                /* run becomes a supervisor, which sweeps while it waits for its guest; when it comes back, it did not. */
+                /* run becomes a supervisor, which sweeps while it waits for its guest; when it comes back, it did not.
+                 */
                 if (commands[i].run != cmd_run)
                         sweep();
                 status = commands[i].run(argc - 1, argv + 1, &e);

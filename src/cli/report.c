@@ -22,8 +22,7 @@ void report_close(struct report *r)
         *r = (struct report){0};
 }
 
-__attribute__((format(printf, 3, 0))) static void head(struct report *r, char type, const char *path_fmt,
-                                                       va_list ap)
+__attribute__((format(printf, 3, 0))) static void head(struct report *r, char type, const char *path_fmt, va_list ap)
 {
         fprintf(r->stream, "%c\t", type);
         vfprintf(r->stream, path_fmt, ap);

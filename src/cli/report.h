@@ -25,12 +25,9 @@ void report_close(struct report *r);
  * Each adds one value at the path that path_fmt and what follows give: components separated by '/', numbers
  * being indices. Text may hold any bytes.
  */
-void report_text(struct report *r, const char *value, const char *path_fmt, ...)
-        __attribute__((format(printf, 3, 4)));
-void report_integer(struct report *r, int64_t value, const char *path_fmt, ...)
-        __attribute__((format(printf, 3, 4)));
-void report_boolean(struct report *r, bool value, const char *path_fmt, ...)
-        __attribute__((format(printf, 3, 4)));
+void report_text(struct report *r, const char *value, const char *path_fmt, ...) __attribute__((format(printf, 3, 4)));
+void report_integer(struct report *r, int64_t value, const char *path_fmt, ...) __attribute__((format(printf, 3, 4)));
+void report_boolean(struct report *r, bool value, const char *path_fmt, ...) __attribute__((format(printf, 3, 4)));
 void report_null(struct report *r, const char *path_fmt, ...) __attribute__((format(printf, 2, 3)));
 void report_array(struct report *r, const char *path_fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -46,8 +46,7 @@ static int mem_apply(struct guest_spec *s, const char *value, struct err *e)
         uint64_t v = UINT64_MAX;
 
         if (size_parse(value, &v) == -EINVAL)
-                return err_bad(e, STATUS_USAGE,
-                               "not a size (a number with K, M, G, T, P or nothing after it)");
+                return err_bad(e, STATUS_USAGE, "not a size (a number with K, M, G, T, P or nothing after it)");
         return guest_spec_set_memory(s, v, e);
 }
 
@@ -169,9 +168,8 @@ static void walk_init(struct walk *w, int argc, char *const argv[])
 {
         *w = (struct walk){.argc = argc, .argv = argv};
         for (size_t i = 0; i < ARRAY_LEN(flags); i++)
-                w->options[i] = (struct option){.name = flags[i].name,
-                                                .has_arg = flags[i].has_arg,
-                                                .val = VAL_FIRST + (int)i};
+                w->options[i] =
+                        (struct option){.name = flags[i].name, .has_arg = flags[i].has_arg, .val = VAL_FIRST + (int)i};
         opterr = 0;
         optind = 0; /* both C libraries take 0 for "start again" */
 }
@@ -214,8 +212,8 @@ static int walk_next(struct walk *w, const struct flag **ret_flag, const char **
                 if (val == ':')
                         return syntax_error(e, "a value is missing after", word);
                 if (val != -1)
-                        return syntax_error(
-                                e, optopt >= VAL_FIRST ? "no value may be given in" : "unknown option", word);
+                        return syntax_error(e, optopt >= VAL_FIRST ? "no value may be given in" : "unknown option",
+                                            word);
                 w->only_operands = true;
         }
         if (optind >= w->argc)

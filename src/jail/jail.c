@@ -55,8 +55,8 @@ const struct jail_layer_info jail_layers[LAYER_COUNT] = {
 };
 
 /*
- * Asks the parent for the id maps. Not earlier: detaching the old root waits for an RCU grace period, and the parent, once
- * woken, has the kernel execute CPUID with preemption off, which would hold that grace period up for as long.
+ * Asks the parent for the id maps. Not earlier: detaching the old root waits for an RCU grace period, and the parent,
+ * once woken, has the kernel execute CPUID with preemption off, which would hold that grace period up for as long.
  */
 static int stage_ask_for_maps(struct jail *j, struct err *e)
 {
@@ -70,9 +70,9 @@ static const struct {
         const char *name;
         int (*run)(struct jail *j, struct err *e);
 } stages[] = {
-        {"cgroup", jail_stage_cgroup}, {"fds", jail_stage_fds}, {"root", jail_stage_root}, {"ask", stage_ask_for_maps},
-        {"net", jail_stage_net},       {"limits", jail_stage_limits}, {"cpu", jail_stage_cpu},
-        {"ids", jail_stage_ids},       {"seccomp", jail_stage_seccomp},
+        {"cgroup", jail_stage_cgroup}, {"fds", jail_stage_fds}, {"root", jail_stage_root},
+        {"ask", stage_ask_for_maps},   {"net", jail_stage_net}, {"limits", jail_stage_limits},
+        {"cpu", jail_stage_cpu},       {"ids", jail_stage_ids}, {"seccomp", jail_stage_seccomp},
 };
 
 /* The child: every stage, then the program. Returns only on failure. */
@@ -117,10 +117,9 @@ static _Noreturn void child_main(const struct jail_request *req)
 
 /* The namespaces asked for, and the one that an older kernel may refuse. The cgroup namespace is entered by the cgroup
  * stage: made here, its root would be the parent's cgroup. */
-#define NAMESPACES                                                                                                     \
-        (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
-#define NAMESPACE_LAYERS                                                                                               \
-        (LAYER_BIT(LAYER_USER_NS) | LAYER_BIT(LAYER_PID_NS) | LAYER_BIT(LAYER_MOUNT_NS) | LAYER_BIT(LAYER_NET_NS) |    \
+#define NAMESPACES (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
+#define NAMESPACE_LAYERS                                                                                            \
+        (LAYER_BIT(LAYER_USER_NS) | LAYER_BIT(LAYER_PID_NS) | LAYER_BIT(LAYER_MOUNT_NS) | LAYER_BIT(LAYER_NET_NS) | \
          LAYER_BIT(LAYER_IPC_NS) | LAYER_BIT(LAYER_UTS_NS))
 
 int jail_start(const struct jail_request *req, pid_t *ret_pid, int *ret_pidfd, uint64_t *ret_layers, struct err *e)

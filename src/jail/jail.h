@@ -26,33 +26,35 @@ struct jail_limits {
 };
 
 struct jail_request {
-        const char *staging_dir;            /* any directory; the new root is mounted on it in the new mount namespace */
-        const struct jail_fd *fds;          /* the role's table; everything else is closed */
-        size_t fd_count;                    /* at most JAIL_FDS_MAX */
-        int control_target;                 /* the target among fds that is the control channel */
-        int program_fd;                     /* executed with execveat(2) */
-        const char *program_name;           /* argv[0] */
-        const struct jail_cgroup *cgroup;   /* NULL: none can be had (not root) */
-        uint32_t host_id;                   /* first of the JAIL_IDS_PER_GUEST host uids and gids */
-        uint32_t inside_id;                 /* uid and gid of the program inside: 1..JAIL_IDS_PER_GUEST */
+        const char *staging_dir;          /* any directory; the new root is mounted on it in the new mount namespace */
+        const struct jail_fd *fds;        /* the role's table; everything else is closed */
+        size_t fd_count;                  /* at most JAIL_FDS_MAX */
+        int control_target;               /* the target among fds that is the control channel */
+        int program_fd;                   /* executed with execveat(2) */
+        const char *program_name;         /* argv[0] */
+        const struct jail_cgroup *cgroup; /* NULL: none can be had (not root) */
+        uint32_t host_id;                 /* first of the JAIL_IDS_PER_GUEST host uids and gids */
+        uint32_t inside_id;               /* uid and gid of the program inside: 1..JAIL_IDS_PER_GUEST */
         struct jail_limits limits;
-        const struct jail_policy *policy;   /* the setup filter; the program narrows it further itself */
+        const struct jail_policy *policy; /* the setup filter; the program narrows it further itself */
 };
 
 /*
  * Starts the program. In the parent: returns 0 and the child's pid (in the caller's PID namespace), a pidfd that the
- * caller closes, and the namespace layers that the kernel gave; the caller then waits on the control channel for ROOTED,
- * calls jail_map_ids(), answers MAPPED, and waits for JAILED (or FAILED). On error nothing is left running.
- * The caller must be single-threaded.
+ * caller closes, and the namespace layers that the kernel gave; the caller then waits on the control channel for
+ * ROOTED, calls jail_map_ids(), answers MAPPED, and waits for JAILED (or FAILED). On error nothing is left running. The
+ * caller must be single-threaded.
  */
 int jail_start(const struct jail_request *req, pid_t *ret_pid, int *ret_pidfd, uint64_t *ret_layers, struct err *e);
 
-/* Writes the child's uid and gid maps: inside 1..JAIL_IDS_PER_GUEST to host host_id... Needs CAP_SETUID and CAP_SETGID. */
+/* Writes the child's uid and gid maps: inside 1..JAIL_IDS_PER_GUEST to host host_id... Needs CAP_SETUID and CAP_SETGID.
+ */
 int jail_map_ids(pid_t pid, uint32_t host_id, struct err *e);
 
 /*
  * The second half, called by the program itself right after exec and before it starts a thread: what exec resets or
  * would be in exec's way (dumpability, parent-death signal, executable mappings, Landlock). Fails closed: on an error
- * the program must not go on. ret_layers gets the layers put in force here, ret_landlock_abi 0 when the kernel has none.
+ * the program must not go on. ret_layers gets the layers put in force here, ret_landlock_abi 0 when the kernel has
+ * none.
  */
 int jail_seal(uint64_t *ret_layers, unsigned int *ret_landlock_abi, struct err *e);

@@ -1,10 +1,10 @@
 /*
  * Stage cgroup: everything the guest does is accounted to it and limited.
  *
- * Should:  be in the guest's cgroup before anything is allocated, and make that cgroup the root of a new cgroup namespace.
- * Mustn't: move the supervisor; leave one of the four limits unset.
- * Fails closed: a limit that cannot be written stops the start. On v1 the child itself writes 0 to each tasks file:
- *          a parent that writes the child's pid waits for an RCU grace period.
+ * Should:  be in the guest's cgroup before anything is allocated, and make that cgroup the root of a new cgroup
+ * namespace. Mustn't: move the supervisor; leave one of the four limits unset. Fails closed: a limit that cannot be
+ * written stops the start. On v1 the child itself writes 0 to each tasks file: a parent that writes the child's pid
+ * waits for an RCU grace period.
  */
 #include "jail/jail_cgroup.h"
 
@@ -52,8 +52,8 @@ static size_t hierarchies(const char *ret[CGROUP_V1_MAX])
 
 static void path_of(char *buf, size_t size, const char *hierarchy, const char *name)
 {
-        snprintf(buf, size, CGROUP_ROOT "/%s%s" CGROUP_PARENT "%s%s", hierarchy, *hierarchy ? "/" : "",
-                 name ? "/" : "", name ? name : "");
+        snprintf(buf, size, CGROUP_ROOT "/%s%s" CGROUP_PARENT "%s%s", hierarchy, *hierarchy ? "/" : "", name ? "/" : "",
+                 name ? name : "");
 }
 
 #define CGROUP_PATH_MAX 256

@@ -1,6 +1,7 @@
 /*
- * The guest's cgroup: one directory per guest below "bulkhead" in the unified hierarchy, or in each of the v1 hierarchies
- * on a host that still mounts those. The supervisor creates and removes it and stays outside; the jailed child enters.
+ * The guest's cgroup: one directory per guest below "bulkhead" in the unified hierarchy, or in each of the v1
+ * hierarchies on a host that still mounts those. The supervisor creates and removes it and stays outside; the jailed
+ * child enters.
  */
 #pragma once
 
@@ -11,13 +12,14 @@
 #include "base/err.h"
 #include "spec/guest_spec.h"
 
-#define CGROUP_ROOT        "/sys/fs/cgroup" /* where distributions mount it (systemd.io/CGROUP_DELEGATION) */
-#define CGROUP_PARENT      "bulkhead"
-#define CGROUP_V1_MAX      4   /* memory, pids, cpu, blkio */
-#define CGROUP_REMOVE_MS   900 /* how long the processes of a killed guest may take to be gone */
+#define CGROUP_ROOT      "/sys/fs/cgroup" /* where distributions mount it (systemd.io/CGROUP_DELEGATION) */
+#define CGROUP_PARENT    "bulkhead"
+#define CGROUP_V1_MAX    4   /* memory, pids, cpu, blkio */
+#define CGROUP_REMOVE_MS 900 /* how long the processes of a killed guest may take to be gone */
 
 struct cgroup_limits {
-        uint64_t memory_bytes; /* RAM and everything the guest's processes and the kernel need for it; swap is always 0 */
+        uint64_t memory_bytes; /* RAM and everything the guest's processes and the kernel need for it; swap is always 0
+                                */
         uint64_t pids;
         uint64_t cpu_percent; /* of one CPU */
         const struct io_limit *io;
@@ -30,8 +32,8 @@ struct jail_cgroup {
         size_t tasks_count;
 };
 
-/* Creates the cgroup of guest name (whatever an earlier one left behind is removed) and sets every limit, which all must
- * take. Returns 0 or a negative errno with STATUS_ISOLATION. */
+/* Creates the cgroup of guest name (whatever an earlier one left behind is removed) and sets every limit, which all
+ * must take. Returns 0 or a negative errno with STATUS_ISOLATION. */
 int jail_cgroup_create(const char *name, const struct cgroup_limits *limits, struct jail_cgroup *ret, struct err *e);
 
 /* Closes the descriptors; the directories stay. */

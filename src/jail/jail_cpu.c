@@ -1,11 +1,11 @@
 /*
  * Stage cpu: what this process shares with others through the processor.
  *
- * Should:  switch the speculation controls a task may switch, for good; take a core-scheduling cookie of its own, so that
- *          no other guest runs on the sibling thread of its core; refuse page merging.
- * Mustn't: assume the processor, the kernel or SMT is there: each control is asked for and its answer believed.
- * Fails closed: a control that exists but cannot be set ends the child; one that does not exist leaves its layer's bit
- *          clear, which inspect and the start message show.
+ * Should:  switch the speculation controls a task may switch, for good; take a core-scheduling cookie of its own, so
+ * that no other guest runs on the sibling thread of its core; refuse page merging. Mustn't: assume the processor, the
+ * kernel or SMT is there: each control is asked for and its answer believed. Fails closed: a control that exists but
+ * cannot be set ends the child; one that does not exist leaves its layer's bit clear, which inspect and the start
+ * message show.
  */
 #include <errno.h>
 #include <linux/prctl.h>

@@ -1,10 +1,10 @@
 /*
  * Stage limits: what one process may use, and what its namespaces may never do again.
  *
- * Should:  no core file; bounded descriptors, threads, file size, locked memory, queues and priorities; first to go when
- *          memory runs out; no further namespace of any kind inside this user namespace; memfds never executable.
- * Mustn't: raise a limit; depend on a root that is still there (it goes through the descriptor of /proc).
- * Fails closed: only memfd_noexec, which kernels before 6.3 do not have, may be missing.
+ * Should:  no core file; bounded descriptors, threads, file size, locked memory, queues and priorities; first to go
+ * when memory runs out; no further namespace of any kind inside this user namespace; memfds never executable. Mustn't:
+ * raise a limit; depend on a root that is still there (it goes through the descriptor of /proc). Fails closed: only
+ * memfd_noexec, which kernels before 6.3 do not have, may be missing.
  */
 #include <errno.h>
 #include <stdio.h>

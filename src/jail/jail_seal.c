@@ -16,7 +16,7 @@
 #include "jail/jail_landlock.h"
 
 #ifndef PR_SET_MDWE
-#define PR_SET_MDWE             65 /* linux/prctl.h, 6.3 */
+#define PR_SET_MDWE              65 /* linux/prctl.h, 6.3 */
 #define PR_MDWE_REFUSE_EXEC_GAIN 1
 #endif
 

@@ -61,9 +61,8 @@ int guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, g
 
         ram.regions[ram.region_count++] = (struct ram_region){.base = 0, .len_bytes = below, .host = host};
         if (below < len_bytes)
-                ram.regions[ram.region_count++] = (struct ram_region){.base = hole_end,
-                                                                      .len_bytes = len_bytes - below,
-                                                                      .host = host + below};
+                ram.regions[ram.region_count++] =
+                        (struct ram_region){.base = hole_end, .len_bytes = len_bytes - below, .host = host + below};
         *ret = ram;
         return 0;
 }

@@ -43,7 +43,8 @@ int control_receive(int fd, union control_message *ret)
 {
         ssize_t n;
 
-        /* ECONNRESET says, once, that the peer died with something of ours unread; what it sent before is still to come. */
+        /* ECONNRESET says, once, that the peer died with something of ours unread; what it sent before is still to
+         * come. */
         do
                 n = recv(fd, ret, sizeof(*ret), MSG_TRUNC);
         while (n < 0 && (errno == EINTR || errno == ECONNRESET));

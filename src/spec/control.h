@@ -95,11 +95,12 @@ union control_message {
         struct control_failed failed;
 };
 
-#define CONTROL_HEADER(t, bytes)                                                                                       \
-        ((struct control_header){                                                                                      \
+#define CONTROL_HEADER(t, bytes)  \
+        ((struct control_header){ \
                 .magic = CONTROL_MAGIC, .version = CONTROL_VERSION, .type = (t), .size = (uint32_t)(bytes)})
 
-/* Sends one message (head.size bytes). Never blocks longer than the socket buffer makes it. Returns 0 or negative errno. */
+/* Sends one message (head.size bytes). Never blocks longer than the socket buffer makes it. Returns 0 or negative
+ * errno. */
 int control_send(int fd, const void *message);
 
 /*

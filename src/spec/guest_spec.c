@@ -8,8 +8,8 @@
 
 /* The struct crosses processes as bytes: no padding may carry what lay in memory before. */
 static_assert(sizeof(struct io_limit) == 40, "io_limit has padding");
-static_assert(sizeof(struct guest_spec) == 8 + SPEC_NAME_MAX + 2 * SPEC_PATH_MAX + SPEC_CMDLINE_MAX + 8 +
-                                                   5 * 4 + 4 + SPEC_IO_LIMITS_MAX * sizeof(struct io_limit),
+static_assert(sizeof(struct guest_spec) == 8 + SPEC_NAME_MAX + 2 * SPEC_PATH_MAX + SPEC_CMDLINE_MAX + 8 + 5 * 4 + 4 +
+                                                   SPEC_IO_LIMITS_MAX * sizeof(struct io_limit),
               "guest_spec has padding");
 
 static const char *const cpu_models[] = {[CPU_HOST] = "host", [CPU_BASELINE] = "baseline"};
@@ -62,8 +62,7 @@ static int name_check(const char *name, struct err *e)
 {
         if (guest_name_valid(name))
                 return 0;
-        return err_bad(e, STATUS_USAGE,
-                       "name must be 1 to %d of A-Z a-z 0-9 . _ - and start with a letter or digit",
+        return err_bad(e, STATUS_USAGE, "name must be 1 to %d of A-Z a-z 0-9 . _ - and start with a letter or digit",
                        SPEC_NAME_MAX - 1);
 }
 
@@ -92,8 +91,8 @@ static int memory_check(uint64_t bytes, struct err *e)
 {
         if (bytes >= SPEC_MEMORY_MIN && bytes <= SPEC_MEMORY_MAX && bytes % (1 << 20) == 0)
                 return 0;
-        return err_bad(e, STATUS_USAGE, "memory must be a multiple of 1M from %lluM to %lluT",
-                       SPEC_MEMORY_MIN >> 20, SPEC_MEMORY_MAX >> 40);
+        return err_bad(e, STATUS_USAGE, "memory must be a multiple of 1M from %lluM to %lluT", SPEC_MEMORY_MIN >> 20,
+                       SPEC_MEMORY_MAX >> 40);
 }
 
 static int cpu_limit_check(uint64_t percent, struct err *e)
@@ -113,8 +112,8 @@ static int io_limit_check(const struct io_limit *l, struct err *e)
                 return err_bad(e, STATUS_USAGE, "io_limits: device %u:%u has no limit", l->major, l->minor);
         if (l->read_bytes_per_s > SPEC_IO_RATE_MAX || l->write_bytes_per_s > SPEC_IO_RATE_MAX ||
             l->read_ops_per_s > SPEC_IO_RATE_MAX || l->write_ops_per_s > SPEC_IO_RATE_MAX)
-                return err_bad(e, STATUS_USAGE, "io_limits: a limit of device %u:%u is above %llu per second",
-                               l->major, l->minor, SPEC_IO_RATE_MAX);
+                return err_bad(e, STATUS_USAGE, "io_limits: a limit of device %u:%u is above %llu per second", l->major,
+                               l->minor, SPEC_IO_RATE_MAX);
         return 0;
 }
 
@@ -130,8 +129,8 @@ static int io_limits_check(const struct guest_spec *s, struct err *e)
                         return r;
                 for (uint32_t j = 0; j < i; j++)
                         if (s->io_limits[j].major == l->major && s->io_limits[j].minor == l->minor)
-                                return err_bad(e, STATUS_USAGE, "io_limits: device %u:%u is listed twice",
-                                               l->major, l->minor);
+                                return err_bad(e, STATUS_USAGE, "io_limits: device %u:%u is listed twice", l->major,
+                                               l->minor);
         }
         return 0;
 }
@@ -174,13 +173,12 @@ int guest_spec_validate(const struct guest_spec *s, struct err *e)
 static int bytes_copy(const void *buf, size_t len, struct guest_spec *copy, struct err *e)
 {
         if (len != sizeof(*copy))
-                return err_bad(e, STATUS_FAILURE, "guest description has %zu bytes instead of %zu", len,
-                               sizeof(*copy));
+                return err_bad(e, STATUS_FAILURE, "guest description has %zu bytes instead of %zu", len, sizeof(*copy));
         memcpy(copy, buf, sizeof(*copy));
         if (copy->version != SPEC_VERSION || copy->size_bytes != sizeof(*copy))
                 return err_bad(e, STATUS_FAILURE,
-                               "guest description is of version %u (%u bytes) instead of %d (%zu bytes)",
-                               copy->version, copy->size_bytes, SPEC_VERSION, sizeof(*copy));
+                               "guest description is of version %u (%u bytes) instead of %d (%zu bytes)", copy->version,
+                               copy->size_bytes, SPEC_VERSION, sizeof(*copy));
         return 0;
 }
 

@@ -3,7 +3,10 @@
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
 
-#define NEED(cap, why) {cap, #cap, why}
+#define NEED(cap, why)         \
+        {                      \
+                cap, #cap, why \
+        }
 
 const struct kvm_need kvm_needs[] = {
         NEED(KVM_CAP_USER_MEMORY, "guest RAM in user memory"),

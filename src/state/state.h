@@ -82,8 +82,8 @@ int state_read(const struct state_dir *d, const char *name, struct guest_state *
 /* Pid of the supervisor that holds the lock of name, as the kernel tells it; 0: none does. */
 pid_t state_lock_owner(const struct state_dir *d, const char *name);
 
-/* Takes a free block of ids for the guest whose name is taken, or the one that a dead guest of that name left: nothing of
- * that guest may be alive any more. Returns 0 and the slot and its first host id. */
+/* Takes a free block of ids for the guest whose name is taken, or the one that a dead guest of that name left: nothing
+ * of that guest may be alive any more. Returns 0 and the slot and its first host id. */
 int state_ids_take(struct state_dir *d, const char *name, uint32_t *ret_slot, uint32_t *ret_host_id, struct err *e);
 void state_ids_drop(struct state_dir *d, uint32_t slot);
 
@@ -91,8 +91,8 @@ void state_ids_drop(struct state_dir *d, uint32_t slot);
 uint64_t process_start_time(pid_t pid);
 
 /*
- * Removes everything that dead supervisors left: processes, cgroups, files, ids. Never fails; what cannot be removed stays
- * for the next command. own: the guest whose lock this process holds, or NULL; it is not looked at, because closing any
- * descriptor of a lock file gives up the locks that this process has on it (fcntl(2)).
+ * Removes everything that dead supervisors left: processes, cgroups, files, ids. Never fails; what cannot be removed
+ * stays for the next command. own: the guest whose lock this process holds, or NULL; it is not looked at, because
+ * closing any descriptor of a lock file gives up the locks that this process has on it (fcntl(2)).
  */
 void state_sweep(struct state_dir *d, const char *own);

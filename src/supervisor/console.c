@@ -13,7 +13,8 @@
 
 #define ESCAPE_KEY 0x1d /* Ctrl-] */
 
-/* O_NONBLOCK belongs to the open file, which we share with the shell: a new open of the same terminal or pipe is ours. */
+/* O_NONBLOCK belongs to the open file, which we share with the shell: a new open of the same terminal or pipe is ours.
+ */
 static int reopen_nonblocking(int fd)
 {
         char path[32];

@@ -13,8 +13,9 @@
 #include "base/err.h"
 #include "supervisor/terminal.h"
 
-#define CONSOLE_BUFFER 4096 /* bytes per direction; also what one write to a pipe may take without blocking (PIPE_BUF) */
-#define CONSOLE_POLLS  3
+#define CONSOLE_BUFFER \
+        4096 /* bytes per direction; also what one write to a pipe may take without blocking (PIPE_BUF) */
+#define CONSOLE_POLLS 3
 
 struct console_buffer {
         uint8_t data[CONSOLE_BUFFER];
@@ -23,9 +24,9 @@ struct console_buffer {
 
 struct console {
         struct terminal terminal;
-        int guest_fd;             /* -1: no guest at the moment */
-        int in_fd, out_fd;        /* -1: at its end */
-        int own_out_fd;           /* a reopened, non-blocking standard output; -1: none */
+        int guest_fd;      /* -1: no guest at the moment */
+        int in_fd, out_fd; /* -1: at its end */
+        int own_out_fd;    /* a reopened, non-blocking standard output; -1: none */
         struct console_buffer to_guest, to_out;
         bool escape; /* Ctrl-] seen */
         bool leave;  /* Ctrl-] q seen */

@@ -184,13 +184,17 @@ static int died(int status, struct err *e)
 {
         if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) {
                 err_bad(e, STATUS_DIED, "bulkhead-vmm made a system call that its filter forbids and was killed");
-                err_hint(e, "the kernel log names the call (type=1326 … syscall=N); report it, this is never the guest's right");
+                err_hint(
+                        e,
+                        "the kernel log names the call (type=1326 … syscall=N); report it, this is never the guest's right");
                 return -EPERM;
         }
         if (WIFSIGNALED(status)) {
                 err_bad(e, STATUS_DIED, "bulkhead-vmm was killed by signal %d", WTERMSIG(status));
                 if (WTERMSIG(status) == SIGKILL)
-                        err_hint(e, "by an operator, or because the guest's cgroup ran out of memory (see the kernel log)");
+                        err_hint(
+                                e,
+                                "by an operator, or because the guest's cgroup ran out of memory (see the kernel log)");
                 return -ECHILD;
         }
         return err_bad(e, STATUS_DIED, "bulkhead-vmm exited with status %d without saying why", WEXITSTATUS(status));

@@ -28,8 +28,8 @@ struct guest_run {
         struct console *console;
         int signal_fd;            /* SIGINT, SIGTERM, SIGHUP, SIGUSR1 (power button), SIGCHLD not */
         uint64_t required_layers; /* the start is refused without them */
-        /* Called when the VMM has been sent its configuration: nothing more is set up from outside, and there is nothing to
-         * do until READY, so the supervisor's own narrowing costs no time here. */
+        /* Called when the VMM has been sent its configuration: nothing more is set up from outside, and there is
+         * nothing to do until READY, so the supervisor's own narrowing costs no time here. */
         int (*configured)(void *ctx, struct err *e);
         /* Called when READY has been heard: the state file. */
         int (*ready)(void *ctx, const struct vmm_process *p, struct err *e);
@@ -41,6 +41,6 @@ struct guest_run {
 /* How long a VMM that said END may take to exit before it is killed, and how long its last output is waited for. */
 #define RUN_END_TIMEOUT_MS   500
 
-/* Runs the guest once. Returns 0 and a result, or a negative errno with e filled (result is RUN_FAILED then). Nothing of
- * the guest's processes is left in either case. */
+/* Runs the guest once. Returns 0 and a result, or a negative errno with e filled (result is RUN_FAILED then). Nothing
+ * of the guest's processes is left in either case. */
 int guest_run(const struct guest_run *run, struct run_result *ret, struct err *e);

@@ -8,10 +8,10 @@
 #include "spec/guest_spec.h"
 
 struct resources {
-        int kvm_fd;     /* /dev/kvm */
-        int kernel_fd;  /* read-only */
-        int initrd_fd;  /* read-only; -1: none */
-        int program_fd; /* bulkhead-vmm, kept so that a restart runs the same build */
+        int kvm_fd;           /* /dev/kvm */
+        int kernel_fd;        /* read-only */
+        int initrd_fd;        /* read-only; -1: none */
+        int program_fd;       /* bulkhead-vmm, kept so that a restart runs the same build */
         uint32_t cpuid_count; /* 0: not asked yet */
         struct kvm_cpuid_entry2 cpuid[CONTROL_CPUID_MAX];
 };

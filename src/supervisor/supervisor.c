@@ -20,7 +20,8 @@
 /* Kernel memory that the guest causes beside its RAM: page tables, KVM's rmap and shadow pages, threads, namespaces. */
 #define CGROUP_OVERHEAD(ram) ((64ULL << 20) + (ram) / 16)
 
-/* A guest that resets again within RESET_QUICK_MS waits before its next start: 100 ms, doubled each time, up to 10 s. */
+/* A guest that resets again within RESET_QUICK_MS waits before its next start: 100 ms, doubled each time, up to 10 s.
+ */
 #define RESET_QUICK_MS     1000
 #define RESET_DELAY_MIN_MS 100
 #define RESET_DELAY_MAX_MS 10000
@@ -91,8 +92,9 @@ static int prepare(struct supervisor *s, struct err *e)
         int r;
 
         if (!is_root()) {
-                err_bad(e, STATUS_ISOLATION, "guests are started by root: an ordinary user cannot have the cgroup "
-                                             "limits and the ids that the jail requires");
+                err_bad(e, STATUS_ISOLATION,
+                        "guests are started by root: an ordinary user cannot have the cgroup "
+                        "limits and the ids that the jail requires");
                 err_hint(e, "run it with sudo");
                 return -EPERM;
         }
@@ -105,7 +107,8 @@ static int prepare(struct supervisor *s, struct err *e)
                 r = state_guest_take(&s->dir, s->spec->name, &s->guest, e);
         if (r == 0)
                 r = resources_open(s->spec, &s->resources, e);
-        /* The cgroup first: making it proves that nothing is left of a dead guest of this name, whose ids it may get. */
+        /* The cgroup first: making it proves that nothing is left of a dead guest of this name, whose ids it may get.
+         */
         if (r == 0)
                 r = cgroup_make(s, e);
         if (r == 0) {
@@ -122,8 +125,8 @@ static void sweep(struct supervisor *s)
         s->swept = true;
 }
 
-/* The VMM loads the guest meanwhile: time to sweep, as every command does, and then to give up what only that and starting
- * the guest needed. */
+/* The VMM loads the guest meanwhile: time to sweep, as every command does, and then to give up what only that and
+ * starting the guest needed. */
 static int on_configured(void *ctx, struct err *e)
 {
         struct supervisor *s = ctx;

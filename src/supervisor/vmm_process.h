@@ -9,9 +9,9 @@
 
 struct vmm_process {
         pid_t pid;
-        int pidfd;      /* readable when it has died */
-        int control_fd; /* our end of the control channel, non-blocking */
-        int console_fd; /* our end of the console, until somebody takes it */
+        int pidfd;       /* readable when it has died */
+        int control_fd;  /* our end of the control channel, non-blocking */
+        int console_fd;  /* our end of the console, until somebody takes it */
         uint64_t layers; /* what is in force so far: namespaces, then what JAILED and READY add */
         unsigned int landlock_abi;
 };
@@ -37,8 +37,8 @@ int vmm_process_map(const struct vmm_start *start, struct vmm_process *p, struct
 int vmm_process_configure(const struct vmm_start *start, struct vmm_process *p, uint64_t required_layers,
                           struct err *e);
 
-/* Kills what is left, reaps it and closes everything. Returns the wait status (as waitpid(2) gives it), 0 when there was
- * no process. Can be called twice. */
+/* Kills what is left, reaps it and closes everything. Returns the wait status (as waitpid(2) gives it), 0 when there
+ * was no process. Can be called twice. */
 int vmm_process_end(struct vmm_process *p);
 
 /* pids and threads that the guest's cgroup and RLIMIT_NPROC must leave room for: vCPUs, the main thread, and what KVM

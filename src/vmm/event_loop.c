@@ -52,8 +52,8 @@ static int step(struct machine *m, struct err *e)
         uint64_t count;
         int r = 0;
 
-        p[2].events = (short)((machine_console_wants_input(m) ? POLLIN : 0) |
-                              (machine_console_has_output(m) ? POLLOUT : 0));
+        p[2].events =
+                (short)((machine_console_wants_input(m) ? POLLIN : 0) | (machine_console_has_output(m) ? POLLOUT : 0));
         if (poll(p, ARRAY_LEN(p), -1) < 0)
                 return errno == EINTR ? 0 : err_set(e, -errno, "wait for events");
         if (p[0].revents)

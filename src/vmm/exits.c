@@ -11,8 +11,8 @@
 
 #define INSTRUCTION_MAX 15 /* bytes: Intel SDM vol. 2, 2.3.11 */
 
-#define HINT_BACKEND                                                                                                   \
-        "this host's KVM cannot run that instruction: use a host with hardware virtualization (bulkhead doctor "       \
+#define HINT_BACKEND                                                                                             \
+        "this host's KVM cannot run that instruction: use a host with hardware virtualization (bulkhead doctor " \
         "tells), or another guest"
 #define HINT_REPORT "report this with the guest's kernel version"
 

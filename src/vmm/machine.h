@@ -1,6 +1,6 @@
 /*
- * The machine around the vCPUs: RAM, the KVM virtual machine, the few devices that live in this process, and how it stops.
- * One lock guards the devices; vCPU threads and the main thread take it for the length of one register access.
+ * The machine around the vCPUs: RAM, the KVM virtual machine, the few devices that live in this process, and how it
+ * stops. One lock guards the devices; vCPU threads and the main thread take it for the length of one register access.
  */
 #pragma once
 
@@ -24,17 +24,18 @@ struct machine {
         size_t run_bytes;        /* of the page(s) that KVM shares with a vCPU */
         struct boot_entry entry; /* valid once loaded */
 
-        pthread_mutex_t creation; /* one vCPU is made at a time; not the lock below, which would hold up the main thread */
-        pthread_mutex_t lock;     /* everything below */
+        pthread_mutex_t
+                creation;     /* one vCPU is made at a time; not the lock below, which would hold up the main thread */
+        pthread_mutex_t lock; /* everything below */
         struct uart uart;
         struct ioapic ioapic;
-        uint8_t pm_events;     /* LAYOUT_PM_EVENTS, cleared by the guest's read */
-        bool rx_waiting;       /* the main thread has no room for console input */
-        bool tx_waiting;       /* the console socket was full */
+        uint8_t pm_events; /* LAYOUT_PM_EVENTS, cleared by the guest's read */
+        bool rx_waiting;   /* the main thread has no room for console input */
+        bool tx_waiting;   /* the console socket was full */
         enum stop_state stop;
         enum control_reason reason; /* STOP_END */
         uint32_t verdict;
-        struct err failure; /* STOP_FAILED */
+        struct err failure;  /* STOP_FAILED */
         unsigned int parked; /* vCPU threads that will not run guest code again */
         unsigned int ready;  /* threads that are done with starting and have the filter of their role */
         bool start_failed;   /* a vCPU could not be made */
@@ -45,7 +46,8 @@ struct machine {
 /* Everything at power-on. The VM descriptor (VMM_FD_VM) must exist before the guest runs. */
 void machine_init(struct machine *m, unsigned int vcpus, bool test_device);
 
-/* Guest I/O. port_read/write: width 1, 2 or 4; mmio: 1..8 bytes. Unclaimed addresses read all-ones and ignore writes. */
+/* Guest I/O. port_read/write: width 1, 2 or 4; mmio: 1..8 bytes. Unclaimed addresses read all-ones and ignore writes.
+ */
 uint32_t machine_port_read(struct machine *m, uint16_t port, unsigned int width);
 void machine_port_write(struct machine *m, uint16_t port, unsigned int width, uint32_t value);
 void machine_mmio_read(struct machine *m, gpa_t address, uint8_t *data, unsigned int len);

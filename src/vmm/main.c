@@ -1,7 +1,7 @@
 /*
  * bulkhead-vmm: PID 1 of its guest's PID namespace, started by the supervisor in its jail with the descriptors of
- * spec/vmm_fds.h. It narrows itself in two phases: jail_seal() right after exec; the filters of its thread roles once the
- * guest is loaded and before its first instruction.
+ * spec/vmm_fds.h. It narrows itself in two phases: jail_seal() right after exec; the filters of its thread roles once
+ * the guest is loaded and before its first instruction.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -64,8 +64,9 @@ static int memory_check(uint64_t memory_bytes, struct err *e)
         if (memory_bytes > LAYOUT_HOLE_START)
                 end += LAYOUT_HOLE_END - LAYOUT_HOLE_START;
         if (bits < 64 && end > 1ULL << bits)
-                return err_bad(e, STATUS_HOST, "this host has %u-bit physical addresses: a guest can have at most %llu MiB",
-                               bits, (unsigned long long)(((1ULL << bits) - (LAYOUT_HOLE_END - LAYOUT_HOLE_START)) >> 20));
+                return err_bad(e, STATUS_HOST,
+                               "this host has %u-bit physical addresses: a guest can have at most %llu MiB", bits,
+                               (unsigned long long)(((1ULL << bits) - (LAYOUT_HOLE_END - LAYOUT_HOLE_START)) >> 20));
         return 0;
 }
 
@@ -82,7 +83,8 @@ static int guest_load(const struct control_config *c, struct boot_entry *ret, st
         return r < 0 ? r : boot_load(&req, ret, e);
 }
 
-/* The vCPUs' threads make their vCPUs while this one furnishes the machine: on two processors that takes half the time. */
+/* The vCPUs' threads make their vCPUs while this one furnishes the machine: on two processors that takes half the time.
+ */
 static int machine_build(const struct control_config *c, struct err *e)
 {
         struct boot_entry entry;
@@ -103,7 +105,8 @@ static int machine_build(const struct control_config *c, struct err *e)
         return r;
 }
 
-/* Phase two: what only loading needed goes away, then this thread gets the filter of its role; the vCPUs' get theirs. */
+/* Phase two: what only loading needed goes away, then this thread gets the filter of its role; the vCPUs' get theirs.
+ */
 static int narrow(bool has_initrd, struct err *e)
 {
         const struct rlimit none = {0, 0};

@@ -139,8 +139,7 @@ static void *vcpu_main(void *arg)
         park(v->machine);
 }
 
-int vcpus_start(struct machine *m, struct cpuid_table *cpuid, struct vcpu *vcpus, unsigned int count,
-                struct err *e)
+int vcpus_start(struct machine *m, struct cpuid_table *cpuid, struct vcpu *vcpus, unsigned int count, struct err *e)
 {
         struct sigaction kick = {.sa_handler = on_kick}; /* no SA_RESTART: KVM_RUN must return */
 

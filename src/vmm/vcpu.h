@@ -22,10 +22,10 @@ struct vcpu {
 };
 
 /*
- * Starts the threads of vCPUs 0 to count - 1. Each creates its vCPU at its fixed descriptor, maps its shared page, sets its
- * CPUID and MSRs, installs its narrow filter and comes to vcpus_meet(), while the caller goes on with the rest of the
- * machine. The first also sets its registers, for which it waits for vcpus_loaded(). cpuid (its per-vCPU fields change)
- * and vcpus must stay until vcpus_meet() has returned. VMM_FD_VM must exist. Returns 0 or a negative errno.
+ * Starts the threads of vCPUs 0 to count - 1. Each creates its vCPU at its fixed descriptor, maps its shared page, sets
+ * its CPUID and MSRs, installs its narrow filter and comes to vcpus_meet(), while the caller goes on with the rest of
+ * the machine. The first also sets its registers, for which it waits for vcpus_loaded(). cpuid (its per-vCPU fields
+ * change) and vcpus must stay until vcpus_meet() has returned. VMM_FD_VM must exist. Returns 0 or a negative errno.
  */
 int vcpus_start(struct machine *m, struct cpuid_table *cpuid, struct vcpu *vcpus, unsigned int count, struct err *e);
 
@@ -34,8 +34,8 @@ void vcpus_loaded(struct machine *m, const struct boot_entry *entry);
 
 /*
  * Where the caller, its own filter in force, meets the threads of all vCPUs: nobody runs guest code before everybody is
- * there, and whoever comes last goes on without waiting. Returns 0, or a negative errno when a vCPU could not be made; then
- * none of them runs.
+ * there, and whoever comes last goes on without waiting. Returns 0, or a negative errno when a vCPU could not be made;
+ * then none of them runs.
  */
 int vcpus_meet(struct vcpu *vcpus, unsigned int count, struct err *e);
 

@@ -5,9 +5,9 @@
 #include "memory/guest_ram.h"
 
 /*
- * On VMM_FD_KVM, creates the VM at VMM_FD_VM: required capabilities checked, split irqchip, KVM's own pages placed, no PMU,
- * the MSR filter. What must come before the first vCPU. Returns 0 or a negative errno (STATUS_HOST for what the host
- * lacks).
+ * On VMM_FD_KVM, creates the VM at VMM_FD_VM: required capabilities checked, split irqchip, KVM's own pages placed, no
+ * PMU, the MSR filter. What must come before the first vCPU. Returns 0 or a negative errno (STATUS_HOST for what the
+ * host lacks).
  */
 int vm_create(struct err *e);
 

@@ -14,8 +14,8 @@ struct guest_ram ram_new(uint64_t len)
 {
         uint64_t below = len < LAYOUT_HOLE_START ? len : LAYOUT_HOLE_START;
         struct guest_ram ram = {.len_bytes = len, .region_count = len > below ? 2 : 1};
-        uint8_t *p = mmap(NULL, len + 2 * BOOT_PAGE_BYTES, PROT_NONE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        uint8_t *p =
+                mmap(NULL, len + 2 * BOOT_PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
         assert_ptr_not_equal(p, MAP_FAILED);
         p += BOOT_PAGE_BYTES;
@@ -182,12 +182,11 @@ static void make_pvh(struct image *im)
 }
 
 const struct kind kinds[KINDS] = {
-        {"bzImage", make_bzimage, BOOT_LINUX64, LAYOUT_ZERO_PAGE, BZ_ADDRESS + 0x200,
-         BZ_ADDRESS + BZ_INIT_SIZE, BZ_CMDLINE},
+        {"bzImage", make_bzimage, BOOT_LINUX64, LAYOUT_ZERO_PAGE, BZ_ADDRESS + 0x200, BZ_ADDRESS + BZ_INIT_SIZE,
+         BZ_CMDLINE},
         {"vmlinux", elf_make, BOOT_LINUX64, LAYOUT_ZERO_PAGE, ELF_ENTRY, ELF_DATA_ADDR + ELF_DATA_MEM,
          BOOT_CMDLINE_MAX - 1},
-        {"PVH", make_pvh, BOOT_PVH, LAYOUT_PVH_INFO, PVH_ENTRY, ELF_DATA_ADDR + ELF_DATA_MEM,
-         BOOT_CMDLINE_MAX - 1},
+        {"PVH", make_pvh, BOOT_PVH, LAYOUT_PVH_INFO, PVH_ENTRY, ELF_DATA_ADDR + ELF_DATA_MEM, BOOT_CMDLINE_MAX - 1},
 };
 
 /* ---- running the loader ---- */
@@ -203,8 +202,8 @@ int file_with(const void *bytes, size_t len)
 
 static const struct boot_entry untouched = {.protocol = BOOT_PVH, .entry = 0x1234, .info = 0x5678};
 
-int load_fds(const struct guest_ram *ram, int kernel_fd, int initrd_fd, const char *cmdline,
-             struct boot_entry *ret, struct err *e)
+int load_fds(const struct guest_ram *ram, int kernel_fd, int initrd_fd, const char *cmdline, struct boot_entry *ret,
+             struct err *e)
 {
         const struct boot_request req = {
                 .ram = ram, .kernel_fd = kernel_fd, .initrd_fd = initrd_fd, .cmdline = cmdline, .rsdp = RSDP};

@@ -95,8 +95,8 @@ extern const struct kind kinds[KINDS];
 int file_with(const void *bytes, size_t len);
 
 /* boot_load(); when it fails, its output must be untouched. */
-int load_fds(const struct guest_ram *ram, int kernel_fd, int initrd_fd, const char *cmdline,
-             struct boot_entry *ret, struct err *e);
+int load_fds(const struct guest_ram *ram, int kernel_fd, int initrd_fd, const char *cmdline, struct boot_entry *ret,
+             struct err *e);
 int load(const struct guest_ram *ram, const struct image *im, const char *cmdline, struct boot_entry *ret,
          struct err *e);
 

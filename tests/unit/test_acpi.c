@@ -126,8 +126,7 @@ static void fadt_is_hardware_reduced(void **state)
 
         assert_int_equal(p[131], 3); /* minor version */
         /* WBINVD, C1, no fixed power and sleep button, reset register, headless, hardware-reduced */
-        assert_int_equal(number(p + 112, 4),
-                         1U << 0 | 1U << 2 | 1U << 4 | 1U << 5 | 1U << 10 | 1U << 12 | 1U << 20);
+        assert_int_equal(number(p + 112, 4), 1U << 0 | 1U << 2 | 1U << 4 | 1U << 5 | 1U << 10 | 1U << 12 | 1U << 20);
         assert_int_equal(number(p + 109, 2), 1U << 2 | 1U << 5); /* no VGA, no CMOS RTC; no 8042; MSI fine */
         gas_is_pm_register(p + 116, LAYOUT_PM_RESET);
         assert_int_equal(p[128], LAYOUT_PM_RESET_VALUE);
@@ -203,8 +202,7 @@ static void dsdt_has_layouts_numbers(void **state)
                                         LAYOUT_PM_PORT >> 8,
                                         1,
                                         LAYOUT_PM_PORTS};
-        static const uint8_t test_io[] = {0x47, 1, LAYOUT_TEST_PORT, 0, LAYOUT_TEST_PORT,
-                                          0,    1, LAYOUT_TEST_PORTS};
+        static const uint8_t test_io[] = {0x47, 1, LAYOUT_TEST_PORT, 0, LAYOUT_TEST_PORT, 0, 1, LAYOUT_TEST_PORTS};
         /* extended interrupt: consumer, edge, active high, exclusive; one line */
         static const uint8_t uart_irq[] = {0x89, 6, 0, 0x03, 1, LAYOUT_UART_GSI, 0, 0, 0};
         static const uint8_t ged_irq[] = {0x89, 6, 0, 0x03, 1, LAYOUT_GED_GSI, 0, 0, 0};
@@ -221,8 +219,7 @@ static void dsdt_has_layouts_numbers(void **state)
                                          (LAYOUT_PM_PORT + LAYOUT_PM_EVENTS) >> 8,
                                          1};
         /* Name (_S5, Package () {S5, 0, 0, 0}) */
-        static const uint8_t s5[] = {0x08, '_', 'S', '5', '_', 0x12, 7, 4, 0x0a, LAYOUT_PM_SLP_TYP_S5,
-                                     0,    0,   0};
+        static const uint8_t s5[] = {0x08, '_', 'S', '5', '_', 0x12, 7, 4, 0x0a, LAYOUT_PM_SLP_TYP_S5, 0, 0, 0};
         /* Notify (PWRB, 0x80) */
         static const uint8_t notify[] = {0x86, 'P', 'W', 'R', 'B', 0x0a, 0x80};
         struct tables t = walk(2);

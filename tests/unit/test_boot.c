@@ -288,8 +288,8 @@ static void initrd_limit(void **state)
                 assert_int_equal(ftruncate(initrd, (off_t)room + 1), 0);
                 assert_int_equal(load_fds(&ram, kernel, initrd, "", &entry, &e), -EINVAL);
                 assert_int_equal(e.status, STATUS_IMAGE);
-                snprintf((char *)data, sizeof(data), "%" PRIu64 " bytes, but above the kernel only %" PRIu64,
-                         room + 1, room);
+                snprintf((char *)data, sizeof(data), "%" PRIu64 " bytes, but above the kernel only %" PRIu64, room + 1,
+                         room);
                 assert_non_null(strstr(e.text, (char *)data));
 
                 assert_int_equal(ftruncate(initrd, INT64_MAX), 0);

@@ -70,8 +70,7 @@ static void elf_refused(void **state)
         ELF_REFUSED(elf_header(&im), e_phnum, BOOT_ELF_PHDRS_MAX + 1, "table of 65");
         ELF_REFUSED(elf_header(&im), e_phnum, PN_XNUM, "table of 65535");
         ELF_REFUSED(elf_header(&im), e_phentsize, sizeof(Elf64_Phdr) + 1, "of 57 bytes");
-        ELF_REFUSED(elf_header(&im), e_phoff, ELF_DATA + ELF_DATA_LEN - 3 * sizeof(Elf64_Phdr) + 1,
-                    "cut off");
+        ELF_REFUSED(elf_header(&im), e_phoff, ELF_DATA + ELF_DATA_LEN - 3 * sizeof(Elf64_Phdr) + 1, "cut off");
         ELF_REFUSED(elf_header(&im), e_phoff, UINT64_MAX, "cut off");
         ELF_REFUSED(elf_header(&im), e_entry, ELF_TEXT_ADDR - 1, "entry");
         ELF_REFUSED(elf_header(&im), e_entry, ELF_TEXT_ADDR + ELF_TEXT_LEN, "entry");
@@ -398,8 +397,7 @@ static void random_damage(void **state)
                         }
                         loaded++;
                         assert_in_range(entry.entry, MIB, 32 * MIB - 1);
-                        assert_int_equal(entry.info,
-                                         entry.protocol == BOOT_PVH ? LAYOUT_PVH_INFO : LAYOUT_ZERO_PAGE);
+                        assert_int_equal(entry.info, entry.protocol == BOOT_PVH ? LAYOUT_PVH_INFO : LAYOUT_ZERO_PAGE);
                         assert_int_equal(initrd_told(&ram, entry.protocol).len_bytes, 6);
                 }
                 print_message("%s: %u damaged images loaded, %u refused\n", kinds[i].name, loaded, bad);

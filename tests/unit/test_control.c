@@ -18,10 +18,13 @@ static const struct {
         uint16_t type;
         size_t size;
 } messages[] = {
-        {CONTROL_ROOTED, sizeof(struct control_header)},      {CONTROL_MAPPED, sizeof(struct control_header)},
-              {CONTROL_JAILED, sizeof(struct control_jailed)},
-        {CONTROL_CONFIG, sizeof(struct control_config)},       {CONTROL_POWER_BUTTON, sizeof(struct control_header)},
-        {CONTROL_READY, sizeof(struct control_ready)},         {CONTROL_END, sizeof(struct control_end)},
+        {CONTROL_ROOTED, sizeof(struct control_header)},
+        {CONTROL_MAPPED, sizeof(struct control_header)},
+        {CONTROL_JAILED, sizeof(struct control_jailed)},
+        {CONTROL_CONFIG, sizeof(struct control_config)},
+        {CONTROL_POWER_BUTTON, sizeof(struct control_header)},
+        {CONTROL_READY, sizeof(struct control_ready)},
+        {CONTROL_END, sizeof(struct control_end)},
         {CONTROL_FAILED, sizeof(struct control_failed)},
 };
 

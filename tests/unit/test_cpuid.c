@@ -24,18 +24,17 @@ static uint32_t reg_of(const struct kvm_cpuid_entry2 *e, int reg)
         return regs[reg];
 }
 
-static void put(struct cpuid_table *t, uint32_t function, uint32_t index, uint32_t eax, uint32_t ebx,
-                uint32_t ecx, uint32_t edx)
+static void put(struct cpuid_table *t, uint32_t function, uint32_t index, uint32_t eax, uint32_t ebx, uint32_t ecx,
+                uint32_t edx)
 {
         assert_true(t->head.nent < CPUID_ENTRIES_MAX);
-        t->entries[t->head.nent++] =
-                (struct kvm_cpuid_entry2){.function = function,
-                                          .index = index,
-                                          .flags = index ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0,
-                                          .eax = eax,
-                                          .ebx = ebx,
-                                          .ecx = ecx,
-                                          .edx = edx};
+        t->entries[t->head.nent++] = (struct kvm_cpuid_entry2){.function = function,
+                                                               .index = index,
+                                                               .flags = index ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0,
+                                                               .eax = eax,
+                                                               .ebx = ebx,
+                                                               .ecx = ecx,
+                                                               .edx = edx};
 }
 
 static struct kvm_cpuid_entry2 *get(struct cpuid_table *t, uint32_t function, uint32_t index)
@@ -172,9 +171,8 @@ static void check_shape(struct cpuid_table *t, unsigned int vcpus)
         assert_in_range(t->head.nent, 10, CPUID_ENTRIES_MAX);
         for (uint32_t i = 0; i < t->head.nent; i++) {
                 const struct kvm_cpuid_entry2 *e = &t->entries[i];
-                bool sub_leaves = e->function == 4 || e->function == 7 || e->function == 0xb ||
-                                  e->function == 0xd || e->function == 0x1f || e->function == 0x24 ||
-                                  e->function == 0x8000001d;
+                bool sub_leaves = e->function == 4 || e->function == 7 || e->function == 0xb || e->function == 0xd ||
+                                  e->function == 0x1f || e->function == 0x24 || e->function == 0x8000001d;
 
                 if (i > 0)
                         assert_true(e->function > e[-1].function ||
@@ -205,8 +203,7 @@ static const struct {
         int reg;
         uint32_t bits;
 } denied[] = {
-        {0x1, 0, ECX,
-         B(2) | B(3) | B(4) | B(5) | B(6) | B(7) | B(8) | B(10) | B(11) | B(14) | B(15) | B(18) | B(27)},
+        {0x1, 0, ECX, B(2) | B(3) | B(4) | B(5) | B(6) | B(7) | B(8) | B(10) | B(11) | B(14) | B(15) | B(18) | B(27)},
         {0x1, 0, EDX, B(18) | B(21) | B(22) | B(29) | B(31)},
         {0x6, 0, EAX, 0xfffffffb},
         {0x6, 0, EBX, ONES},
@@ -214,8 +211,7 @@ static const struct {
         {0x6, 0, EDX, ONES},
         {0x7, 0, EBX, B(2) | B(12) | B(14) | B(15) | B(25)},
         {0x7, 0, ECX, B(4) | B(5) | B(13) | B(23) | B(24) | B(29) | B(30) | B(31)},
-        {0x7, 0, EDX,
-         B(1) | B(5) | B(9) | B(11) | B(13) | B(15) | B(18) | B(19) | B(22) | B(24) | B(25) | B(30)},
+        {0x7, 0, EDX, B(1) | B(5) | B(9) | B(11) | B(13) | B(15) | B(18) | B(19) | B(22) | B(24) | B(25) | B(30)},
         {0x7, 1, EAX, B(8) | B(17) | B(21) | B(22) | B(27)},
         {0x7, 1, EBX, B(0) | B(1)},
         {0x7, 1, EDX, B(8) | B(13) | B(15) | B(21)},
@@ -251,8 +247,8 @@ static void check_denied(struct cpuid_table *t, unsigned int vcpus)
                 const struct kvm_cpuid_entry2 *e = get(t, denied[i].function, denied[i].index);
 
                 if (e && (reg_of(e, denied[i].reg) & denied[i].bits))
-                        fail_msg("%x.%u register %d shows %08x", denied[i].function, denied[i].index,
-                                 denied[i].reg, reg_of(e, denied[i].reg) & denied[i].bits);
+                        fail_msg("%x.%u register %d shows %08x", denied[i].function, denied[i].index, denied[i].reg,
+                                 reg_of(e, denied[i].reg) & denied[i].bits);
         }
         for (size_t i = 0; i < COUNT(absent); i++)
                 if (get(t, absent[i], 0))

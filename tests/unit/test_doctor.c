@@ -235,8 +235,7 @@ static void test_no_kvm_device(void **state)
                                 assert_int_equal(answers[i].remedy != NULL, errors[k] != -ENOENT);
                         } else
                                 unknown += answers[i].result == RESULT_UNKNOWN;
-                        assert_false(answers[i].result == RESULT_MISSING &&
-                                     strcmp(list[i].id, "kvm-device") != 0);
+                        assert_false(answers[i].result == RESULT_MISSING && strcmp(list[i].id, "kvm-device") != 0);
                 }
                 assert_int_equal(unknown, 2 + kvm_needs_count + PROBE_COUNT);
                 assert_int_equal(v.unknown, unknown);
@@ -319,8 +318,7 @@ static void test_table(void **state)
         (void)state;
         assert_int_equal(count, 3 + kvm_needs_count + PROBE_COUNT + FEATURE_COUNT - 1);
         for (size_t i = 0; i < count; i++) {
-                assert_true(strlen(list[i].title) > 0 && strlen(list[i].remedy) > 0 &&
-                            strlen(list[i].id) > 0);
+                assert_true(strlen(list[i].title) > 0 && strlen(list[i].remedy) > 0 && strlen(list[i].id) > 0);
                 for (const char *p = list[i].id; *p; p++)
                         assert_true(isalnum((unsigned char)*p) || *p == '-' || *p == '_');
                 for (size_t k = 0; k < i; k++)

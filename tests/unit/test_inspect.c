@@ -18,14 +18,13 @@
 
 #define HOST_ID 0x70000000U
 
-static const char status_text[] =
-        "Name:\tbulkhead-vmm\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t812\nPid:\t813\n"
-        "PPid:\t1\nUid:\t5\t6\t7\t8\nGid:\t15\t16\t17\t18\nFDSize:\t256\nGroups:\t4 20 \n"
-        "NSpid:\t813\t2\nCapInh:\t0000000000000001\nCapPrm:\t000001ffffffffff\n"
-        "CapEff:\t0000000000000003\nCapBnd:\t0000000000000004\nCapAmb:\t0000000000000005\n"
-        "NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t2\n"
-        "Speculation_Store_Bypass:\tthread force mitigated\n"
-        "SpeculationIndirectBranch:\tconditional force disabled\n";
+static const char status_text[] = "Name:\tbulkhead-vmm\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t812\nPid:\t813\n"
+                                  "PPid:\t1\nUid:\t5\t6\t7\t8\nGid:\t15\t16\t17\t18\nFDSize:\t256\nGroups:\t4 20 \n"
+                                  "NSpid:\t813\t2\nCapInh:\t0000000000000001\nCapPrm:\t000001ffffffffff\n"
+                                  "CapEff:\t0000000000000003\nCapBnd:\t0000000000000004\nCapAmb:\t0000000000000005\n"
+                                  "NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t2\n"
+                                  "Speculation_Store_Bypass:\tthread force mitigated\n"
+                                  "SpeculationIndirectBranch:\tconditional force disabled\n";
 
 static void test_status(void **state)
 {
@@ -87,14 +86,13 @@ static void test_status_hostile_name(void **state)
 
 static void test_limits(void **state)
 {
-        static const char text[] =
-                "Limit                     Soft Limit           Hard Limit           Units     \n"
-                "Max file size             1                    2                    bytes     \n"
-                "Max core file size        0                    unlimited            bytes     \n"
-                "Max processes             7                    8                    processes \n"
-                "Max open files            128                  129                  files     \n"
-                "Max locked memory         3                    4                    bytes     \n"
-                "Max msgqueue size         5                    6                    bytes     \n";
+        static const char text[] = "Limit                     Soft Limit           Hard Limit           Units     \n"
+                                   "Max file size             1                    2                    bytes     \n"
+                                   "Max core file size        0                    unlimited            bytes     \n"
+                                   "Max processes             7                    8                    processes \n"
+                                   "Max open files            128                  129                  files     \n"
+                                   "Max locked memory         3                    4                    bytes     \n"
+                                   "Max msgqueue size         5                    6                    bytes     \n";
         struct limit_facts limits[LIMIT_COUNT];
 
         (void)state;
@@ -156,9 +154,8 @@ static void test_smaps(void **state)
         struct ram_range ram;
 
         (void)state;
-        assert_int_equal(smaps(RAM_LINE "Size: 2048 kB\nVmFlags: rd wr sh mr dd \n" OTHER_LINE
-                                        "VmFlags: rd wr \n",
-                               &m, &ram),
+        assert_int_equal(smaps(RAM_LINE "Size: 2048 kB\nVmFlags: rd wr sh mr dd \n" OTHER_LINE "VmFlags: rd wr \n", &m,
+                               &ram),
                          0);
         assert_int_equal(m.ram_mappings, 1);
         assert_int_equal(m.ram_bytes, 2 << 20);
@@ -171,8 +168,7 @@ static void test_smaps(void **state)
         assert_false(m.ram_dontdump);
         assert_int_equal(m.mergeable, 1);
 
-        assert_int_equal(
-                smaps("7f1000000000-7f1000001000 rwxp 00000000 00:00 0 \nVmFlags: rd wr ex \n", &m, &ram), 0);
+        assert_int_equal(smaps("7f1000000000-7f1000001000 rwxp 00000000 00:00 0 \nVmFlags: rd wr ex \n", &m, &ram), 0);
         assert_int_equal(m.writable_executable, 1);
         assert_int_equal(m.ram_mappings, 0);
         assert_false(m.ram_shared || m.ram_dontdump);
@@ -185,8 +181,7 @@ static void test_smaps(void **state)
 
 static void test_cgroup_path(void **state)
 {
-        static const char text[] =
-                "8:pids:/bulkhead/web\n5:cpu,cpuacct:/bulkhead/web\n4:memory:/x:y\n0::/unified";
+        static const char text[] = "8:pids:/bulkhead/web\n5:cpu,cpuacct:/bulkhead/web\n4:memory:/x:y\n0::/unified";
         char path[32], small[5];
 
         (void)state;
@@ -243,11 +238,8 @@ static void guest_make_whole(void)
         facts.fd_count = 2;
         facts.fds[0] = (struct fd_facts){.number = 0, .kind = FD_NULL};
         facts.fds[1] = (struct fd_facts){.number = VMM_FD_VM, .kind = FD_KVM_VM};
-        facts.root = (struct root_facts){.mounts = 1,
-                                         .fs_type = "tmpfs",
-                                         .mount_read_only = true,
-                                         .fs_read_only = true,
-                                         .at_root = true};
+        facts.root = (struct root_facts){
+                .mounts = 1, .fs_type = "tmpfs", .mount_read_only = true, .fs_read_only = true, .at_root = true};
         for (int i = 0; i < LIMIT_COUNT; i++)
                 facts.limits[i] = (struct limit_facts){limits[i], limits[i]};
         facts.oom_score_adj = 500;

@@ -412,8 +412,7 @@ static void random_access(void **state)
                         reg_write((uint8_t)(r >> 8), value);
                         break;
                 default: /* likely entries: few vectors, fixed or lowest priority, mostly unmasked */
-                        set_low(r >> 8 & 31,
-                                (value & 0xb900) | (0x30 + (value & 7)) | (value >> 16 & 3 ? 0 : MASKED));
+                        set_low(r >> 8 & 31, (value & 0xb900) | (0x30 + (value & 7)) | (value >> 16 & 3 ? 0 : MASKED));
                         break;
                 }
                 check_entries();

@@ -109,9 +109,8 @@ static void round_trip(void **state)
         }
 
         /* What JSON cannot express is refused, not changed. */
-        for (const char *const *bad =
-                     (const char *const[]){"\xff", "\xc0\x80", "\xed\xa0\x80", "a\xc3", NULL};
-             *bad; bad++) {
+        for (const char *const *bad = (const char *const[]){"\xff", "\xc0\x80", "\xed\xa0\x80", "a\xc3", NULL}; *bad;
+             bad++) {
                 struct err e = ERR_INIT;
                 char *text = NULL;
 
@@ -164,8 +163,7 @@ static void bad_io_limits(void **state)
         assert_bad(IO("\"device\": \"/dev/null\""), "io_limits[1]: device /dev/null: not a block device");
         assert_bad(IO("\"major\": 0, \"minor\": 0"), "major must be an integer from 1 to 4095");
         assert_bad(IO("\"major\": 8, \"minor\": -1"), "minor must be an integer from 0 to 1048575");
-        assert_bad(IO("\"device\": \"8:1\", \"write_ops_per_s\": 0"),
-                   "write_ops_per_s must be an integer from 1");
+        assert_bad(IO("\"device\": \"8:1\", \"write_ops_per_s\": 0"), "write_ops_per_s must be an integer from 1");
         assert_bad(IO("\"device\": \"8:1\", \"write_ops_per_s\": 1125899906842625"), "write_ops_per_s must");
         assert_bad(IO("\"device\": \"8:1\", \"x\": 0"), "io_limits[1]: unknown key \"x\"");
 }
@@ -357,11 +355,10 @@ static void report_depth(void **state)
 int main(int argc, char *argv[])
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(every_key),       cmocka_unit_test(round_trip),
-                cmocka_unit_test(bad_values),      cmocka_unit_test(bad_io_limits),
-                cmocka_unit_test(io_limits_count), cmocka_unit_test(bad_syntax),
-                cmocka_unit_test(schema_agrees),   cmocka_unit_test(reports),
-                cmocka_unit_test(bad_reports),     cmocka_unit_test(report_depth),
+                cmocka_unit_test(every_key),     cmocka_unit_test(round_trip),      cmocka_unit_test(bad_values),
+                cmocka_unit_test(bad_io_limits), cmocka_unit_test(io_limits_count), cmocka_unit_test(bad_syntax),
+                cmocka_unit_test(schema_agrees), cmocka_unit_test(reports),         cmocka_unit_test(bad_reports),
+                cmocka_unit_test(report_depth),
         };
 
         if (argc != 2)

@@ -117,9 +117,8 @@ static void assert_done(const struct result *res)
 
 static void round_trip(void **state)
 {
-        struct result json,
-                bytes = run_text("parse-spec",
-                                 "{\"name\": \"vm\", \"kernel\": \"k\", \"cpus\": 3, \"memory\": \"1G\"}");
+        struct result json, bytes = run_text("parse-spec",
+                                             "{\"name\": \"vm\", \"kernel\": \"k\", \"cpus\": 3, \"memory\": \"1G\"}");
         struct guest_spec s;
 
         assert_done(&bytes);
@@ -137,12 +136,11 @@ static void round_trip(void **state)
 
 static void device_path(void **state)
 {
-        struct result res = run_text("parse-spec",
-                                     "{\"io_limits\": [{\"device\": \"/dev/null\", \"read_ops_per_s\": 1}]}");
+        struct result res =
+                run_text("parse-spec", "{\"io_limits\": [{\"device\": \"/dev/null\", \"read_ops_per_s\": 1}]}");
 
         /* stat(2) works in the cell: this is its answer. */
-        assert_refused(&res, STATUS_USAGE,
-                       "bulkhead-json: io_limits[0]: device /dev/null: not a block device\n");
+        assert_refused(&res, STATUS_USAGE, "bulkhead-json: io_limits[0]: device /dev/null: not a block device\n");
 }
 
 static void reports(void **state)
@@ -212,13 +210,11 @@ static void depth(void **state)
 
         memset(text, '[', DEPTH);
         res = run_bytes("parse-spec", text, DEPTH);
-        assert_refused(&res, STATUS_USAGE,
-                       "bulkhead-json: line 1, column 2049: maximum parsing depth reached");
+        assert_refused(&res, STATUS_USAGE, "bulkhead-json: line 1, column 2049: maximum parsing depth reached");
         for (size_t i = 0; i < DEPTH; i++)
                 memcpy(text + 5 * i, "{\"a\":", 5);
         res = run_bytes("parse-spec", text, 5 * DEPTH);
-        assert_refused(&res, STATUS_USAGE,
-                       "bulkhead-json: line 1, column 10241: maximum parsing depth reached");
+        assert_refused(&res, STATUS_USAGE, "bulkhead-json: line 1, column 10241: maximum parsing depth reached");
 }
 
 /* The greatest report, of the kind that the command line writes, and one made to take more memory than there
@@ -238,8 +234,7 @@ static void report_memory(void **state)
 
         len = 0;
         for (unsigned int i = 0; len < REPORT_JSON_MAX - 128; i++)
-                len += (size_t)snprintf(text + len, 128,
-                                        "n\t%u/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a\t\n", i);
+                len += (size_t)snprintf(text + len, 128, "n\t%u/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a\t\n", i);
         res = run_bytes("report", text, len);
         assert_refused(&res, STATUS_FAILURE, "bulkhead-json: report, line ");
         assert_non_null(strstr(res.err, "Cannot allocate memory"));
@@ -437,8 +432,7 @@ static const struct {
 } steps[] = {
         {SCMP_SYS(close_range), SCMP_A0_64(SCMP_CMP_EQ, 3), "bulkhead-json: close inherited files: "},
         {SCMP_SYS(prctl), SCMP_A0_64(SCMP_CMP_EQ, PR_SET_DUMPABLE), "bulkhead-json: PR_SET_DUMPABLE: "},
-        {SCMP_SYS(prctl), SCMP_A0_64(SCMP_CMP_EQ, PR_SET_NO_NEW_PRIVS),
-         "bulkhead-json: PR_SET_NO_NEW_PRIVS: "},
+        {SCMP_SYS(prctl), SCMP_A0_64(SCMP_CMP_EQ, PR_SET_NO_NEW_PRIVS), "bulkhead-json: PR_SET_NO_NEW_PRIVS: "},
         {SCMP_SYS(prlimit64), SCMP_A1_64(SCMP_CMP_EQ, RLIMIT_CORE), "bulkhead-json: limit core size: "},
         {SCMP_SYS(prlimit64), SCMP_A1_64(SCMP_CMP_EQ, RLIMIT_NOFILE), "bulkhead-json: limit open files: "},
         {SCMP_SYS(prlimit64), SCMP_A1_64(SCMP_CMP_EQ, RLIMIT_FSIZE), "bulkhead-json: limit file size: "},
@@ -452,8 +446,7 @@ static void step_deny(int step)
 {
         scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
 
-        if (!filter ||
-            seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), steps[step].nr, 1, &steps[step].arg) < 0 ||
+        if (!filter || seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), steps[step].nr, 1, &steps[step].arg) < 0 ||
             seccomp_load(filter) < 0)
                 _exit(97);
 }
@@ -473,11 +466,10 @@ static void fails_closed(void **state)
 int main(int argc, char *argv[])
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(round_trip),      cmocka_unit_test(device_path),
-                cmocka_unit_test(reports),         cmocka_unit_test(errors),
-                cmocka_unit_test(sizes),           cmocka_unit_test(depth),
-                cmocka_unit_test(report_memory),   cmocka_unit_test(cell),
-                cmocka_unit_test(forbidden_calls), cmocka_unit_test(fails_closed),
+                cmocka_unit_test(round_trip),    cmocka_unit_test(device_path), cmocka_unit_test(reports),
+                cmocka_unit_test(errors),        cmocka_unit_test(sizes),       cmocka_unit_test(depth),
+                cmocka_unit_test(report_memory), cmocka_unit_test(cell),        cmocka_unit_test(forbidden_calls),
+                cmocka_unit_test(fails_closed),
         };
 
         if (argc != 2)

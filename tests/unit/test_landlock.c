@@ -302,8 +302,8 @@ static void report_check(const struct report *r)
                 if (r->before[i] != 0)
                         fail_msg("%s: %s before the seal", attempts[i].name, strerror(r->before[i]));
                 if (r->after[i] != want)
-                        fail_msg("%s: %s after the seal, wanted %s (ABI %u)", attempts[i].name,
-                                 strerror(r->after[i]), strerror(want), r->abi);
+                        fail_msg("%s: %s after the seal, wanted %s (ABI %u)", attempts[i].name, strerror(r->after[i]),
+                                 strerror(want), r->abi);
         }
 }
 

@@ -1,6 +1,6 @@
 /*
- * The buses and devices of the machine, without KVM: the descriptors that the VMM has are a socket pair for the console,
- * an event descriptor, and /dev/null in the place of the virtual machine.
+ * The buses and devices of the machine, without KVM: the descriptors that the VMM has are a socket pair for the
+ * console, an event descriptor, and /dev/null in the place of the virtual machine.
  */
 #include <errno.h>
 #include <fcntl.h>

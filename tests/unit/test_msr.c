@@ -103,16 +103,14 @@ static void template_fits_kvm(void **state)
 static void guests_can_boot(void **state)
 {
         static const uint32_t read[] = {
-                0xce,       0x140,      0x1b,       0x8b,       0xfe,       0x179,      0x1a0,
-                0x277,      0x2ff,      0x10a,      0x17,       0xc0000080, 0xc0000101, 0xc0010010,
-                0xc0010015, 0xc001001f, 0xc0010055, 0xc0010140, 0xc0010141, 0x48,       0x122,
-                0x3b,       0x17a,      0x400,      0x47f,      0xda0,
+                0xce,       0x140, 0x1b,       0x8b,       0xfe,       0x179,      0x1a0,      0x277,      0x2ff,
+                0x10a,      0x17,  0xc0000080, 0xc0000101, 0xc0010010, 0xc0010015, 0xc001001f, 0xc0010055, 0xc0010140,
+                0xc0010141, 0x48,  0x122,      0x3b,       0x17a,      0x400,      0x47f,      0xda0,
         };
         static const uint32_t written[] = {
-                0x48,       0x49,       0x8b,       0x10b,      0x122,      0x174,
-                0x176,      0x1a0,      0x200,      0x20f,      0x277,      0x400,
-                0x47f,      0x6e0,      0xda0,      0xc0000080, 0xc0000084, 0xc0000100,
-                0xc0000103, 0xc0010015, 0xc001001f, 0x4b564d00, 0x4b564d01, 0x4b564d04,
+                0x48,       0x49,       0x8b,       0x10b,      0x122,      0x174,      0x176,      0x1a0,
+                0x200,      0x20f,      0x277,      0x400,      0x47f,      0x6e0,      0xda0,      0xc0000080,
+                0xc0000084, 0xc0000100, 0xc0000103, 0xc0010015, 0xc001001f, 0x4b564d00, 0x4b564d01, 0x4b564d04,
         };
         struct msr_filter *f = build(msr_template, msr_template_count, 0);
 
@@ -127,22 +125,17 @@ static void always_denied(void **state)
 {
         static const uint32_t denied[] = {
                 /* the neighbours of what is allowed */
-                0xf,        0x1a,       0x1c,       0xcd,       0xcf,
-                0x173,      0x178,      0x17b,      0x210,      0x276,
-                0x3ff,      0x480,      0x6a1,      0x6a9,      0x4b564cff,
-                0xc000007f, 0xc0000085, 0xc00000ff, 0xc0010142, 0x11,
-                0x12,                                                  /* KVM's first clock */
-                0x34,       0xe7,       0xe8,       0x198,      0x1aa, /* SMI count, APERF, MPERF, power */
+                0xf,        0x1a,       0x1c,       0xcd,       0xcf,       0x173,      0x178,
+                0x17b,      0x210,      0x276,      0x3ff,      0x480,      0x6a1,      0x6a9,
+                0x4b564cff, 0xc000007f, 0xc0000085, 0xc00000ff, 0xc0010142, 0x11,       0x12, /* KVM's first clock */
+                0x34,       0xe7,       0xe8,       0x198,      0x1aa,      /* SMI count, APERF, MPERF, power */
                 0x3a,       0x480,      0x492,      0xc0010114, 0xc0010117, /* VMX, SVM */
                 0x79,       0xc0010020,                                     /* microcode loader */
-                0xc1,       0x186,      0x309,      0x345,      0x38d,
-                0x38f,      0x390,                                          /* counters */
-                0xc0010000, 0xc0010004, 0xc0010200, 0xc0000300, 0xc0011030, /* AMD counters, IBS */
-                0x1c8,      0x1d9,      0x1db,      0x680,      0x6c0,
-                0x14ce, /* branch records */
-                0x570,      0x600,      0x606,      0x611,      0xc0010299,
-                0xc001029a,                                                 /* trace, DS, energy
-                                                                             */
+                0xc1,       0x186,      0x309,      0x345,      0x38d,      0x38f,      0x390, /* counters */
+                0xc0010000, 0xc0010004, 0xc0010200, 0xc0000300, 0xc0011030,                    /* AMD counters, IBS */
+                0x1c8,      0x1d9,      0x1db,      0x680,      0x6c0,      0x14ce,            /* branch records */
+                0x570,      0x600,      0x606,      0x611,      0xc0010299, 0xc001029a,        /* trace, DS, energy
+                                                                                                */
                 0x8c,       0xc80,      0xc90,      0xd90,      0x1c4,      /* SGX, debug, RDT, MPX, XFD */
                 0x4b564d02, 0x4b564d05, 0x4b564d06, 0x4b564d07, 0x4b564d08, /* paging, polling, migration */
                 0x40000000, 0x40000001, 0x40000100,                         /* Hyper-V */
@@ -201,8 +194,7 @@ static void limits(void **state)
 
         /* As many far apart rows as there are ranges, and one more; at the top of the number space. */
         for (uint32_t i = 0; i <= KVM_MSR_FILTER_MAX_RANGES; i++)
-                rows[i] = (struct msr_range){0xff000000 + i * 0xf0000, 0xff000000 + i * 0xf0000, MSR_WRITE,
-                                             "far"};
+                rows[i] = (struct msr_range){0xff000000 + i * 0xf0000, 0xff000000 + i * 0xf0000, MSR_WRITE, "far"};
         rows[KVM_MSR_FILTER_MAX_RANGES - 1].last = rows[KVM_MSR_FILTER_MAX_RANGES - 1].first = 0xfffffffe;
         rows[KVM_MSR_FILTER_MAX_RANGES].last = rows[KVM_MSR_FILTER_MAX_RANGES].first = 0xffffffff;
         f = build(rows, KVM_MSR_FILTER_MAX_RANGES, 0);

@@ -21,8 +21,7 @@ static void numbers(void **state)
         assert_int_equal(number_parse("99999999999999999999", UINT64_MAX, &v), -ERANGE);
         assert_int_equal(number_parse("18446744073709551615", UINT64_MAX, &v), 0);
         assert_true(v == UINT64_MAX);
-        for (const char *const *bad = (const char *const[]){"", "-1", "+1", " 1", "1 ", "0x1", "1K", NULL};
-             *bad; bad++)
+        for (const char *const *bad = (const char *const[]){"", "-1", "+1", " 1", "1 ", "0x1", "1K", NULL}; *bad; bad++)
                 assert_int_equal(number_parse(*bad, UINT64_MAX, &v), -EINVAL);
 }
 
@@ -38,8 +37,8 @@ static void sizes(void **state)
         assert_true(v == 4096);
         assert_int_equal(size_parse("16384P", &v), -ERANGE);
         assert_int_equal(size_parse("16383P", &v), 0);
-        for (const char *const *bad = (const char *const[]){"", "M", "1m", "1MB", "1 M", "-1M", "1.5G", NULL};
-             *bad; bad++)
+        for (const char *const *bad = (const char *const[]){"", "M", "1m", "1MB", "1 M", "-1M", "1.5G", NULL}; *bad;
+             bad++)
                 assert_int_equal(size_parse(*bad, &v), -EINVAL);
 }
 

@@ -289,8 +289,7 @@ static void refuses(void **state)
                 {"read [arg0 == 1, arg0 == 2] : r\n", ":1: no value of arg0 found"},
                 {"read [arg0 >= 2, arg0 <= 1] : r\n", ":1: no value of arg0 found"},
                 {"read : a\nread : b\n", ":2: read: duplicate of "},
-                {"read [arg0 == 1, arg1 == 2] : a\nread [arg1 == 0x2, arg0 == 1] : b\n",
-                 ":2: read: duplicate of "},
+                {"read [arg0 == 1, arg1 == 2] : a\nread [arg1 == 0x2, arg0 == 1] : b\n", ":2: read: duplicate of "},
                 {"read : a\nread [arg0 == 1] : b\n", ":2: read: already allowed by the wider entry"},
                 {"read [arg0 == 1] : a\nread : b\n", ":2: read: wider than, and so hides,"},
                 {"ioctl : all of them\n", ":1: ioctl without its request"},
@@ -572,8 +571,7 @@ static void defines(void **state)
         assert_false(allowed(b, SYS_write, 0xffffffff, 0, 0));
         assert_true(allowed(b, SYS_close, 0xffffffff, 0, 0));
 
-        for (const char *const *name = (const char *const[]){"FD_D", "FD_E", "FN", "x", NULL}; *name;
-             name++) {
+        for (const char *const *name = (const char *const[]){"FD_D", "FD_E", "FN", "x", NULL}; *name; name++) {
                 char text[64];
 
                 snprintf(text, sizeof(text), "read [arg0 == %s] : r", *name);
@@ -692,16 +690,12 @@ static unsigned int libseccomp_compile(const struct policy *p, struct sock_filte
 
                 for (unsigned int j = 0; j < r->condition_count; j++) {
                         const struct condition *c = &r->conditions[j];
-                        uint64_t mask = c->op == CONDITION_MASKED_EQ ? c->mask
-                                        : c->wide                    ? UINT64_MAX
-                                                                     : UINT32_MAX;
+                        uint64_t mask = c->op == CONDITION_MASKED_EQ ? c->mask : c->wide ? UINT64_MAX : UINT32_MAX;
 
                         assert_true(c->op == CONDITION_EQ || c->op == CONDITION_MASKED_EQ);
                         args[j] = (struct scmp_arg_cmp){c->arg, SCMP_CMP_MASKED_EQ, mask, c->value};
                 }
-                assert_int_equal(seccomp_rule_add_exact_array(ctx, SCMP_ACT_ALLOW, r->nr, r->condition_count,
-                                                              args),
-                                 0);
+                assert_int_equal(seccomp_rule_add_exact_array(ctx, SCMP_ACT_ALLOW, r->nr, r->condition_count, args), 0);
         }
         assert_int_equal(seccomp_export_bpf(ctx, fd), 0);
         seccomp_release(ctx);
@@ -723,13 +717,12 @@ static void agrees_with_libseccomp(void **state)
         unsigned int len, allows = 0;
         uint32_t seed = 1;
 
-        must_compile(b,
-                     "ioctl [arg0 == 5, arg1 == KVM_RUN] : a\nioctl [arg0 == 6, arg1 == KVM_NMI] : a\n"
-                     "read : b\nmmap [arg2 & 4 == 0] : c\nfutex [arg1 == 128] : d\nfutex [arg1 == 129] : d\n"
-                     "write [arg0 == 3, arg2 & 6 == 2] : e\nwrite [arg1 == 2] : e\n"
-                     "lseek [arg1:64 == 0x100000003] : f\n"
-                     "close : g\nopenat : g\nexit_group : g\nfutex_waitv : g\nstat : g\nfstat : g\n"
-                     "rt_sigreturn : g\nsetsockopt [arg1 == 1, arg2 == 2] : h\nepoll_wait : h\n");
+        must_compile(b, "ioctl [arg0 == 5, arg1 == KVM_RUN] : a\nioctl [arg0 == 6, arg1 == KVM_NMI] : a\n"
+                        "read : b\nmmap [arg2 & 4 == 0] : c\nfutex [arg1 == 128] : d\nfutex [arg1 == 129] : d\n"
+                        "write [arg0 == 3, arg2 & 6 == 2] : e\nwrite [arg1 == 2] : e\n"
+                        "lseek [arg1:64 == 0x100000003] : f\n"
+                        "close : g\nopenat : g\nexit_group : g\nfutex_waitv : g\nstat : g\nfstat : g\n"
+                        "rt_sigreturn : g\nsetsockopt [arg1 == 1, arg2 == 2] : h\nepoll_wait : h\n");
         len = libseccomp_compile(b->policy, theirs, ARRAY_LEN(theirs));
         assert_int_equal(bpf_check(theirs, len, NULL), 0);
         for (unsigned int i = 0; i < 200000; i++) {
@@ -765,10 +758,8 @@ static void example_is_compiled(void **state)
         assert_int_equal(example_run(SYS_ioctl, 4, KVM_SET_REGS, 0, 0), SECCOMP_RET_KILL_PROCESS);
         assert_int_equal(example_run(SYS_write, 3, 0, 4096, 0), SECCOMP_RET_ALLOW);
         assert_int_equal(example_run(SYS_write, 3, 0, 4097, 0), SECCOMP_RET_KILL_PROCESS);
-        assert_int_equal(example_run(SYS_mmap, 0, 1, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS),
-                         SECCOMP_RET_ALLOW);
-        assert_int_equal(example_run(SYS_mmap, 0, 1, PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS),
-                         SECCOMP_RET_KILL_PROCESS);
+        assert_int_equal(example_run(SYS_mmap, 0, 1, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS), SECCOMP_RET_ALLOW);
+        assert_int_equal(example_run(SYS_mmap, 0, 1, PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS), SECCOMP_RET_KILL_PROCESS);
         assert_int_equal(example_run(SYS_mmap, 0, 1, PROT_READ, MAP_PRIVATE), SECCOMP_RET_KILL_PROCESS);
         assert_int_equal(example_run(SYS_exit_group, 0, 0, 0, 0), SECCOMP_RET_ALLOW);
         assert_int_equal(example_run(SYS_execve, 0, 0, 0, 0), SECCOMP_RET_KILL_PROCESS);

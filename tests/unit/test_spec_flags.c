@@ -79,17 +79,15 @@ static void everything(void **state)
         assert_true(s.memory_bytes == 1ULL << 30);
         assert_int_equal(s.cpu_model, CPU_BASELINE);
 
-        s = parse_good(ARGS("--on-reset", "exit", "--cpu-limit", "150", "--require-all-layers",
-                            "--test-device", "--io-limit", "8:0,rbps=1M,wbps=2G,riops=3,wiops=4",
-                            "--io-limit", "8:16,rbps=9"));
+        s = parse_good(ARGS("--on-reset", "exit", "--cpu-limit", "150", "--require-all-layers", "--test-device",
+                            "--io-limit", "8:0,rbps=1M,wbps=2G,riops=3,wiops=4", "--io-limit", "8:16,rbps=9"));
         assert_int_equal(s.on_reset, ON_RESET_EXIT);
         assert_int_equal(s.cpu_limit_percent, 150);
         assert_int_equal(s.require_all_layers, 1);
         assert_int_equal(s.test_device, 1);
         assert_int_equal(s.io_limit_count, 2);
         assert_int_equal(s.io_limits[0].major, 8);
-        assert_true(s.io_limits[0].read_bytes_per_s == 1 << 20 &&
-                    s.io_limits[0].write_bytes_per_s == 2ULL << 30);
+        assert_true(s.io_limits[0].read_bytes_per_s == 1 << 20 && s.io_limits[0].write_bytes_per_s == 2ULL << 30);
         assert_true(s.io_limits[0].read_ops_per_s == 3 && s.io_limits[0].write_ops_per_s == 4);
         assert_int_equal(s.io_limits[1].minor, 16);
 }
@@ -180,8 +178,7 @@ static void operands(void **state)
 
 #define HINT "; see bulkhead run --help"
         assert_bad(ARGS("a", "b"), STATUS_USAGE, "one name is enough; stray argument 'b'" HINT);
-        assert_bad(ARGS("a", "--", "--cpus"), STATUS_USAGE,
-                   "one name is enough; stray argument '--cpus'" HINT);
+        assert_bad(ARGS("a", "--", "--cpus"), STATUS_USAGE, "one name is enough; stray argument '--cpus'" HINT);
 }
 
 static void syntax(void **state)
@@ -207,12 +204,10 @@ static void values(void **state)
         assert_bad(ARGS("--cpus", "0"), STATUS_USAGE, "--cpus 0: " CPUS);
         assert_bad(ARGS("--cpus=65"), STATUS_USAGE, "--cpus 65: " CPUS);
         assert_bad(ARGS("--cpus", "1000000000"), STATUS_USAGE, "--cpus 1000000000: " CPUS);
-        assert_bad(ARGS("--cpus", "99999999999999999999"), STATUS_USAGE,
-                   "--cpus 99999999999999999999: " CPUS);
+        assert_bad(ARGS("--cpus", "99999999999999999999"), STATUS_USAGE, "--cpus 99999999999999999999: " CPUS);
         assert_bad(ARGS("--cpus", "two"), STATUS_USAGE, "--cpus two: not a number");
         assert_bad(ARGS("--cpus", "-1"), STATUS_USAGE, "--cpus -1: not a number");
-        assert_bad(ARGS("--cpu-limit", "0"), STATUS_USAGE,
-                   "--cpu-limit 0: cpu_limit_percent must be 1 to 6500");
+        assert_bad(ARGS("--cpu-limit", "0"), STATUS_USAGE, "--cpu-limit 0: cpu_limit_percent must be 1 to 6500");
         assert_bad(ARGS("--cpu-limit", "50%"), STATUS_USAGE, "--cpu-limit 50%: not a number");
         assert_bad(ARGS("--mem", "0"), STATUS_USAGE, "--mem 0: " MEM);
         assert_bad(ARGS("--mem", "1M"), STATUS_USAGE, "--mem 1M: " MEM);
@@ -221,8 +216,7 @@ static void values(void **state)
         assert_bad(ARGS("--mem", "1MB"), STATUS_USAGE,
                    "--mem 1MB: not a size (a number with K, M, G, T, P or nothing after it)");
         assert_bad(ARGS("--cpu", "fast"), STATUS_USAGE, "--cpu fast: cpu must be host or baseline");
-        assert_bad(ARGS("--on-reset", "stop"), STATUS_USAGE,
-                   "--on-reset stop: on_reset must be restart or exit");
+        assert_bad(ARGS("--on-reset", "stop"), STATUS_USAGE, "--on-reset stop: on_reset must be restart or exit");
         assert_bad(ARGS("a/b"), STATUS_USAGE, "'a/b': " NAME);
         assert_bad(ARGS(""), STATUS_USAGE, "'': " NAME);
         memset(name, 'n', 300);
@@ -258,8 +252,7 @@ static void io_limits(void **state)
 {
 #define RATE "must be a size from 1 to 1125899906842624"
 #define KEYS "is none of rbps=SIZE, wbps=SIZE, riops=N, wiops=N"
-        assert_bad(ARGS("--io-limit", "8:0"), STATUS_USAGE,
-                   "--io-limit 8:0: io_limits: device 8:0 has no limit");
+        assert_bad(ARGS("--io-limit", "8:0"), STATUS_USAGE, "--io-limit 8:0: io_limits: device 8:0 has no limit");
         assert_bad(ARGS("--io-limit", "8:0,"), STATUS_USAGE, "--io-limit 8:0,: '' " KEYS);
         assert_bad(ARGS("--io-limit", "8:0,bps=1"), STATUS_USAGE, "--io-limit 8:0,bps=1: 'bps=1' " KEYS);
         assert_bad(ARGS("--io-limit", "8:0,rbps"), STATUS_USAGE, "--io-limit 8:0,rbps: 'rbps' " KEYS);
@@ -279,10 +272,9 @@ static void io_limits(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(everything),       cmocka_unit_test(options_of_the_run),
-                cmocka_unit_test(help_is_complete), cmocka_unit_test(override),
-                cmocka_unit_test(operands),         cmocka_unit_test(syntax),
-                cmocka_unit_test(values),           cmocka_unit_test(io_limits),
+                cmocka_unit_test(everything), cmocka_unit_test(options_of_the_run), cmocka_unit_test(help_is_complete),
+                cmocka_unit_test(override),   cmocka_unit_test(operands),           cmocka_unit_test(syntax),
+                cmocka_unit_test(values),     cmocka_unit_test(io_limits),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

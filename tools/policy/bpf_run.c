@@ -12,8 +12,7 @@ static bool load_fits(uint32_t offset)
 static bool insn_ok(const struct sock_filter *filter, unsigned int len, unsigned int at)
 {
         const struct sock_filter *i = &filter[at];
-        unsigned int left =
-                len - at - 1; /* instructions after this one: a jump of n lands on the n-th of them */
+        unsigned int left = len - at - 1; /* instructions after this one: a jump of n lands on the n-th of them */
 
         switch (i->code) {
         case BPF_LD | BPF_W | BPF_ABS:

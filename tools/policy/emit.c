@@ -30,8 +30,7 @@
 #define JUMP_FAIL 0xffU
 
 #define CONDITION_INSNS_MAX 6
-static_assert(POLICY_CONDITIONS_MAX * CONDITION_INSNS_MAX + 1 < JUMP_PASS,
-              "jumps in an alternative fit 8 bits");
+static_assert(POLICY_CONDITIONS_MAX * CONDITION_INSNS_MAX + 1 < JUMP_PASS, "jumps in an alternative fit 8 bits");
 
 /* A leaf of the search. */
 struct call {
@@ -201,8 +200,7 @@ static void call_add(struct emitter *em, const struct call *call, bool alone)
 }
 
 /* Decides the numbers first..last, among which are those of `count` calls, at least one. */
-static void search_add(struct emitter *em, const struct call *calls, unsigned int count, uint32_t first,
-                       uint32_t last)
+static void search_add(struct emitter *em, const struct call *calls, unsigned int count, uint32_t first, uint32_t last)
 {
         unsigned int head = em->prog->len, lower = count / 2;
 

@@ -13,9 +13,8 @@ struct options {
         unsigned int define_count;
 };
 
-static const char usage[] =
-        "usage: policy-compiler --name NAME --out-c FILE --out-list FILE [--depfile FILE]\n"
-        "                       [--defines HEADER]... POLICY\n";
+static const char usage[] = "usage: policy-compiler --name NAME --out-c FILE --out-list FILE [--depfile FILE]\n"
+                            "                       [--defines HEADER]... POLICY\n";
 
 static bool name_is_identifier(const char *name)
 {
@@ -82,8 +81,7 @@ static int output_close(FILE *f, const char *path, struct err *e)
         return err_set(e, errno ? -errno : -EIO, "%s", path);
 }
 
-static int outputs_write(const struct policy *p, const struct bpf_program *prog, const struct options *o,
-                         struct err *e)
+static int outputs_write(const struct policy *p, const struct bpf_program *prog, const struct options *o, struct err *e)
 {
         const char *paths[] = {o->out_c, o->out_list, o->depfile};
         int r = 0;

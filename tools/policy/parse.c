@@ -34,8 +34,7 @@ bool policy_rule_is_first(const struct policy *p, unsigned int i)
 
 static bool condition_equal(const struct condition *a, const struct condition *b)
 {
-        return a->arg == b->arg && a->wide == b->wide && a->op == b->op && a->value == b->value &&
-               a->mask == b->mask;
+        return a->arg == b->arg && a->wide == b->wide && a->op == b->op && a->value == b->value && a->mask == b->mask;
 }
 
 /* Does every condition of a stand in b too? */

@@ -81,8 +81,7 @@ struct policy {
 struct bpf_program {
         unsigned int len; /* instructions */
         struct sock_filter filter[BPF_MAXINSNS];
-        const char
-                *comments[BPF_MAXINSNS]; /* NULL, or the name of the call whose test starts here; borrowed */
+        const char *comments[BPF_MAXINSNS]; /* NULL, or the name of the call whose test starts here; borrowed */
 };
 
 /* An empty policy, or NULL without memory. Free with free(). */

@@ -71,12 +71,11 @@ bool policy_allows(const struct policy *p, const struct seccomp_data *d)
 
 static int mismatch(const struct seccomp_data *d, uint32_t action, struct err *e)
 {
-        return err_bad(
-                e, STATUS_FAILURE,
-                "compiler is broken: call %d arch %#x (%#llx, %#llx, %#llx, %#llx, %#llx, %#llx) gives %#x",
-                d->nr, d->arch, (unsigned long long)d->args[0], (unsigned long long)d->args[1],
-                (unsigned long long)d->args[2], (unsigned long long)d->args[3],
-                (unsigned long long)d->args[4], (unsigned long long)d->args[5], action);
+        return err_bad(e, STATUS_FAILURE,
+                       "compiler is broken: call %d arch %#x (%#llx, %#llx, %#llx, %#llx, %#llx, %#llx) gives %#x",
+                       d->nr, d->arch, (unsigned long long)d->args[0], (unsigned long long)d->args[1],
+                       (unsigned long long)d->args[2], (unsigned long long)d->args[3], (unsigned long long)d->args[4],
+                       (unsigned long long)d->args[5], action);
 }
 
 /* One call, which the program must decide as the policy does. */
@@ -109,8 +108,8 @@ static int closed_ways_check(const struct bpf_program *prog, const struct seccom
 }
 
 /* Every number with the arguments of *args. */
-static int numbers_check(const struct policy *p, const struct bpf_program *prog,
-                         const struct seccomp_data *args, struct err *e)
+static int numbers_check(const struct policy *p, const struct bpf_program *prog, const struct seccomp_data *args,
+                         struct err *e)
 {
         static const uint32_t extremes[] = {0x3fffffff, 0x7fffffff, 0x80000000, 0xffffffff};
 
@@ -223,8 +222,7 @@ static int edges_check(const struct policy *p, const struct bpf_program *prog, c
         return 0;
 }
 
-static int rule_check(const struct policy *p, const struct bpf_program *prog, const struct rule *rule,
-                      struct err *e)
+static int rule_check(const struct policy *p, const struct bpf_program *prog, const struct rule *rule, struct err *e)
 {
         struct seccomp_data d = {.nr = rule->nr, .arch = AUDIT_ARCH_X86_64};
         uint64_t args[POLICY_ARGS];
@@ -232,10 +230,8 @@ static int rule_check(const struct policy *p, const struct bpf_program *prog, co
 
         for (unsigned int arg = 0; arg < POLICY_ARGS; arg++)
                 if (!argument_solve(rule, arg, args))
-                        return err_bad(
-                                e, STATUS_FAILURE,
-                                "no value of arg%u found that meets its conditions: do they contradict?",
-                                arg);
+                        return err_bad(e, STATUS_FAILURE,
+                                       "no value of arg%u found that meets its conditions: do they contradict?", arg);
         memcpy(d.args, args, sizeof(args));
         r = must_allow(prog, &d, e);
         if (r == 0)
@@ -255,8 +251,7 @@ int policy_verify(const struct policy *p, const struct bpf_program *prog, struct
         int r;
 
         if (bpf_check(prog->filter, prog->len, &at) < 0)
-                return err_bad(e, STATUS_FAILURE, "compiler is broken: instruction %u is not allowed there",
-                               at);
+                return err_bad(e, STATUS_FAILURE, "compiler is broken: instruction %u is not allowed there", at);
         r = numbers_check(p, prog, &plain, e);
         if (r < 0)
                 return err_wrap(e, r, "%s", p->files[p->rules[0].file]);

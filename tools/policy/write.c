@@ -5,8 +5,7 @@
 
 void policy_write_c(const struct bpf_program *prog, const char *name, FILE *f)
 {
-        fprintf(f, "/* Made by policy-compiler from the policy of %s. Change that, not this file. */\n",
-                name);
+        fprintf(f, "/* Made by policy-compiler from the policy of %s. Change that, not this file. */\n", name);
         fputs("#include \"jail/policy.h\"\n\n", f);
         fprintf(f, "extern const struct jail_policy policy_%s;\n\n", name);
         fputs("static const struct sock_filter filter[] = {\n", f);
@@ -74,8 +73,8 @@ void policy_write_list(const struct policy *p, const struct bpf_program *prog, c
                 calls += policy_rule_is_first(p, i);
                 checks += p->rules[i].condition_count;
         }
-        fprintf(f, "Policy %s: %u calls, %u argument checks, %u ioctl requests, %u instructions.\n", name,
-                calls, checks, requests_count(p), prog->len);
+        fprintf(f, "Policy %s: %u calls, %u argument checks, %u ioctl requests, %u instructions.\n", name, calls,
+                checks, requests_count(p), prog->len);
         fputs("Everything else kills the process.\n", f);
         for (unsigned int i = 0; i < p->rule_count; i++)
                 if (policy_rule_is_first(p, i))

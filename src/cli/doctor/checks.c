@@ -42,8 +42,7 @@ static void probe_kvm_api(const struct doctor_host *host, int arg, struct doctor
                 return;
         }
         version = host->kvm_api_version(host->ctx);
-        answer(ret, version == KVM_API_VERSION ? RESULT_OK : RESULT_MISSING,
-               version < 0 ? strerror(-version) : "");
+        answer(ret, version == KVM_API_VERSION ? RESULT_OK : RESULT_MISSING, version < 0 ? strerror(-version) : "");
         if (version >= 0)
                 snprintf(ret->detail, sizeof(ret->detail), "version %d", version);
 }
@@ -55,8 +54,7 @@ static void probe_kvm_need(const struct doctor_host *host, int i, struct doctor_
         if (host->kvm_open(host->ctx) < 0)
                 answer(ret, RESULT_UNKNOWN, NEEDS_DEVICE);
         else
-                answer(ret, host->kvm_extension(host->ctx, need->cap) > 0 ? RESULT_OK : RESULT_MISSING,
-                       need->why);
+                answer(ret, host->kvm_extension(host->ctx, need->cap) > 0 ? RESULT_OK : RESULT_MISSING, need->why);
 }
 
 static void probe_kvm_vcpus(const struct doctor_host *host, int arg, struct doctor_answer *ret)
@@ -87,8 +85,7 @@ static void probe_guest(const struct doctor_host *host, int probe, struct doctor
         if (r == GUEST_RAN || r == GUEST_NOT_OFFERED)
                 answer(ret, RESULT_OK, r == GUEST_RAN ? "" : guest_result_text(r));
         else if (r == GUEST_NO_VM && probe != PROBE_LONG_MODE)
-                answer(ret, RESULT_UNKNOWN,
-                       guest_result_text(r)); /* which tells nothing of the instruction */
+                answer(ret, RESULT_UNKNOWN, guest_result_text(r)); /* which tells nothing of the instruction */
         else
                 answer(ret, RESULT_MISSING, guest_result_text(r));
 }
@@ -130,10 +127,8 @@ static const char *const instruction_ids[PROBE_COUNT] = {
 #define CONTROLLER_REMEDY "the controller under /sys/fs/cgroup, writable by root"
 
 static const struct doctor_check other_checks[] = {
-        {"cgroup-memory", "memory limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_MEMORY,
-         CONTROLLER_REMEDY},
-        {"cgroup-pids", "process limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_PIDS,
-         CONTROLLER_REMEDY},
+        {"cgroup-memory", "memory limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_MEMORY, CONTROLLER_REMEDY},
+        {"cgroup-pids", "process limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_PIDS, CONTROLLER_REMEDY},
         {"cgroup-cpu", "CPU limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_CPU, CONTROLLER_REMEDY},
         {"cgroup-io", "I/O limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_IO, CONTROLLER_REMEDY},
         {"memfd-seals", "sealed memory files", NEEDED_BY_GUESTS, probe_feature, FEATURE_MEMFD_SEALS,
@@ -163,8 +158,7 @@ size_t doctor_checks(struct doctor_check *list)
 {
         size_t n = 0;
 
-        assert(ARRAY_LEN(kvm_checks) + kvm_needs_count + PROBE_COUNT + LAYER_COUNT +
-                       ARRAY_LEN(other_checks) <=
+        assert(ARRAY_LEN(kvm_checks) + kvm_needs_count + PROBE_COUNT + LAYER_COUNT + ARRAY_LEN(other_checks) <=
                DOCTOR_CHECKS_MAX);
         for (size_t i = 0; i < ARRAY_LEN(kvm_checks); i++)
                 list[n++] = kvm_checks[i];
@@ -178,12 +172,11 @@ size_t doctor_checks(struct doctor_check *list)
                 n++;
         }
         for (int i = 0; i < PROBE_COUNT; i++) {
-                list[n] = (struct doctor_check){
-                        .title = instructions[i],
-                        .kind = i == PROBE_LONG_MODE ? NEEDED_BY_GUESTS : NEEDED_BY_KERNELS,
-                        .probe = probe_guest,
-                        .arg = i,
-                        .remedy = "a KVM on hardware virtualization (kvm_intel, kvm_amd)"};
+                list[n] = (struct doctor_check){.title = instructions[i],
+                                                .kind = i == PROBE_LONG_MODE ? NEEDED_BY_GUESTS : NEEDED_BY_KERNELS,
+                                                .probe = probe_guest,
+                                                .arg = i,
+                                                .remedy = "a KVM on hardware virtualization (kvm_intel, kvm_amd)"};
                 id_make(list[n].id, sizeof(list[n].id), instruction_ids[i]);
                 n++;
         }

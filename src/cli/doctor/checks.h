@@ -36,9 +36,9 @@ enum doctor_feature {
 /* The host, real (host.c) or made up by a test. */
 struct doctor_host {
         void *ctx;
-        bool privileged; /* what it answers "not permitted" to is not there, for nobody could ask with more
-                            right */
-        int (*kvm_open)(void *ctx);               /* 0 or a negative errno */
+        bool privileged;            /* what it answers "not permitted" to is not there, for nobody could ask with more
+                                       right */
+        int (*kvm_open)(void *ctx); /* 0 or a negative errno */
         int (*kvm_api_version)(void *ctx);        /* the version or a negative errno */
         int (*kvm_extension)(void *ctx, int cap); /* what KVM_CHECK_EXTENSION answers */
         enum guest_result (*guest)(void *ctx, unsigned int probe);

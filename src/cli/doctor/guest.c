@@ -71,9 +71,8 @@ static const struct {
         enum { EBX, ECX, EDX } reg;
         unsigned int bit;
 } offered_by[PROBE_COUNT] = {
-        [PROBE_POPCNT] = {1, ECX, 23}, [PROBE_CMPXCHG16B] = {1, ECX, 13},
-        [PROBE_XGETBV] = {1, ECX, 26}, [PROBE_XSAVE] = {1, ECX, 26},
-        [PROBE_SMAP] = {7, EBX, 20},   [PROBE_RDTSCP] = {0x80000001, EDX, 27},
+        [PROBE_POPCNT] = {1, ECX, 23}, [PROBE_CMPXCHG16B] = {1, ECX, 13}, [PROBE_XGETBV] = {1, ECX, 26},
+        [PROBE_XSAVE] = {1, ECX, 26},  [PROBE_SMAP] = {7, EBX, 20},       [PROBE_RDTSCP] = {0x80000001, EDX, 27},
 };
 
 static bool offered(const union cpuid *c, unsigned int probe)
@@ -82,9 +81,7 @@ static bool offered(const union cpuid *c, unsigned int probe)
                 return true;
         for (uint32_t i = 0; i < c->table.nent; i++) {
                 const struct kvm_cpuid_entry2 *e = &c->table.entries[i];
-                uint32_t value = offered_by[probe].reg == EBX   ? e->ebx
-                                 : offered_by[probe].reg == ECX ? e->ecx
-                                                                : e->edx;
+                uint32_t value = offered_by[probe].reg == EBX ? e->ebx : offered_by[probe].reg == ECX ? e->ecx : e->edx;
 
                 if (e->function == offered_by[probe].function && e->index == 0)
                         return value >> offered_by[probe].bit & 1;
@@ -109,8 +106,7 @@ static void gate_put(struct machine *m, unsigned int vector, uint64_t handler)
 {
         /* A present 64-bit interrupt gate for ring 3 and below: Intel SDM vol. 3A, 6.14.1. */
         put64(m, GUEST_IDT + vector * 16,
-              (handler & 0xffff) | (uint64_t)SEL_CODE << 16 | 0xee00ULL << 32 |
-                      (handler >> 16 & 0xffff) << 48);
+              (handler & 0xffff) | (uint64_t)SEL_CODE << 16 | 0xee00ULL << 32 | (handler >> 16 & 0xffff) << 48);
         put64(m, GUEST_IDT + vector * 16 + 8, handler >> 32);
 }
 
@@ -148,8 +144,7 @@ static int vm_make(int kvm_fd, struct machine *m)
         /* As bulkhead-vmm sets its machines up. */
         if (m->vm_fd < 0 || ioctl(m->vm_fd, KVM_ENABLE_CAP, &split) < 0 ||
             ioctl(m->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0 ||
-            ioctl(m->vm_fd, KVM_SET_TSS_ADDR, KVM_TSS) < 0 ||
-            ioctl(m->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
+            ioctl(m->vm_fd, KVM_SET_TSS_ADDR, KVM_TSS) < 0 || ioctl(m->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
                 return -errno;
         return 0;
 }
@@ -178,8 +173,7 @@ static int registers_set(struct machine *m, unsigned int probe)
                 return -errno;
         s.cs = code;
         s.ds = s.es = s.fs = s.gs = s.ss = data;
-        s.tr = (struct kvm_segment){
-                .base = GUEST_TSS, .limit = 0x67, .selector = SEL_TSS, .type = 11, .present = 1};
+        s.tr = (struct kvm_segment){.base = GUEST_TSS, .limit = 0x67, .selector = SEL_TSS, .type = 11, .present = 1};
         s.gdt = (struct kvm_dtable){.base = GUEST_GDT, .limit = SEL_TSS + 16 - 1};
         s.idt = (struct kvm_dtable){.base = GUEST_IDT, .limit = IDT_VECTORS * 16 - 1};
         s.cr3 = GUEST_PML4;

@@ -63,9 +63,7 @@ static int try_empty_network(void)
                 return r;
         fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &lo) < 0)
-                return errno == EAFNOSUPPORT || errno == ENODEV
-                               ? 0
-                               : -errno; /* no IPv4, or no loopback: as empty */
+                return errno == EAFNOSUPPORT || errno == ENODEV ? 0 : -errno; /* no IPv4, or no loopback: as empty */
         return lo.ifr_flags & IFF_UP ? -ENOTEMPTY : 0;
 }
 

@@ -50,14 +50,11 @@ static bool device_listed(const char *text, const struct io_limit *io, const cha
 
 /* Reads the limits of block devices; the part is limited when every device of the spec is listed with its
  * limits. */
-static int io_read(int dir, bool unified, const struct guest_spec *spec, char *ret, size_t size,
-                   bool *ret_limited)
+static int io_read(int dir, bool unified, const struct guest_spec *spec, char *ret, size_t size, bool *ret_limited)
 {
         static const char *const keys[] = {"rbps=", "wbps=", "riops=", "wiops="};
-        static const char *const files[] = {"blkio.throttle.read_bps_device",
-                                            "blkio.throttle.write_bps_device",
-                                            "blkio.throttle.read_iops_device",
-                                            "blkio.throttle.write_iops_device"};
+        static const char *const files[] = {"blkio.throttle.read_bps_device", "blkio.throttle.write_bps_device",
+                                            "blkio.throttle.read_iops_device", "blkio.throttle.write_iops_device"};
         bool limited = true;
         size_t used = 0;
 
@@ -70,8 +67,8 @@ static int io_read(int dir, bool unified, const struct guest_spec *spec, char *r
                         return r;
                 for (uint32_t i = 0; i < spec->io_limit_count; i++) {
                         const struct io_limit *io = &spec->io_limits[i];
-                        const uint64_t asked[] = {io->read_bytes_per_s, io->write_bytes_per_s,
-                                                  io->read_ops_per_s, io->write_ops_per_s};
+                        const uint64_t asked[] = {io->read_bytes_per_s, io->write_bytes_per_s, io->read_ops_per_s,
+                                                  io->write_ops_per_s};
 
                         if (asked[k] && !device_listed(text, io, unified ? keys[k] : NULL))
                                 limited = false;
@@ -79,8 +76,8 @@ static int io_read(int dir, bool unified, const struct guest_spec *spec, char *r
                 for (char *p = text; (p = strchr(p, '\n')); p++) /* one line for people */
                         *p = ',';
                 if (text[0] && (!unified || k == 0) && used < size) {
-                        int n = snprintf(ret + used, size - used, "%s%s%s", used ? "; " : "",
-                                         unified ? "" : keys[k], text);
+                        int n = snprintf(ret + used, size - used, "%s%s%s", used ? "; " : "", unified ? "" : keys[k],
+                                         text);
 
                         used += n > 0 ? (size_t)n : 0;
                 }
@@ -113,8 +110,7 @@ static int memory_read(int dir, bool unified, struct cgroup_facts *c)
         }
         r = value_read(dir, "memory.swappiness", swappiness, sizeof(swappiness));
         c->swap_limited = r == 0 && strcmp(swappiness, "0") == 0;
-        snprintf(c->swap, sizeof(c->swap), "not counted by this kernel, swappiness %.16s",
-                 r == 0 ? swappiness : "?");
+        snprintf(c->swap, sizeof(c->swap), "not counted by this kernel, swappiness %.16s", r == 0 ? swappiness : "?");
         return r;
 }
 
@@ -201,8 +197,8 @@ int inspect_cgroup(int proc_fd, const struct guest_spec *spec, struct inspect_fa
                 if (parse_cgroup(text, c->unified ? "" : v1, c->parts[i].path, sizeof(c->parts[i].path)) < 0)
                         continue;
                 c->parts[i].of_guest = same && strcmp(c->parts[i].path, expected) == 0;
-                snprintf(path, sizeof(path), CGROUP_ROOT "%s%s%s", c->unified ? "" : "/",
-                         c->unified ? "" : v1, c->parts[i].path);
+                snprintf(path, sizeof(path), CGROUP_ROOT "%s%s%s", c->unified ? "" : "/", c->unified ? "" : v1,
+                         c->parts[i].path);
                 dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
                 /* A root cgroup has no files of limits: shown as such, for being there is wrong. */
                 if (dir < 0 || part_read(dir, i, spec, c) < 0)

@@ -16,8 +16,7 @@
 #include "base/err.h"
 #include "spec/guest_spec.h"
 
-#define INSPECT_THREADS_MAX \
-        256 /* RLIMIT_NPROC of the largest guest is lower: supervisor/vmm_process.h, VMM_TASKS */
+#define INSPECT_THREADS_MAX  256 /* RLIMIT_NPROC of the largest guest is lower: supervisor/vmm_process.h, VMM_TASKS */
 #define INSPECT_FDS_MAX      256 /* RLIMIT_NOFILE is lower: spec/vmm_fds.h, VMM_FD_LIMIT */
 #define INSPECT_MAPPINGS_MAX 4096
 #define INSPECT_MOUNTS_MAX   4096
@@ -47,15 +46,7 @@ struct thread_facts {
         char indirect_branch[40];
 };
 
-enum limit_kind {
-        LIMIT_CORE,
-        LIMIT_FSIZE,
-        LIMIT_MEMLOCK,
-        LIMIT_MSGQUEUE,
-        LIMIT_NOFILE,
-        LIMIT_NPROC,
-        LIMIT_COUNT
-};
+enum limit_kind { LIMIT_CORE, LIMIT_FSIZE, LIMIT_MEMLOCK, LIMIT_MSGQUEUE, LIMIT_NOFILE, LIMIT_NPROC, LIMIT_COUNT };
 extern const char *const limit_names[LIMIT_COUNT]; /* "core", as ulimit(1) calls it */
 
 #define LIMIT_UNLIMITED UINT64_MAX
@@ -85,12 +76,8 @@ struct memory_facts {
         size_t mergeable;              /* mappings of the whole process that ksm may merge */
         size_t writable_executable;
         bool seals_known;
-        int seals; /* F_SEAL_* */
-        enum {
-                MERGE_ANY_UNKNOWN,
-                MERGE_ANY_NO,
-                MERGE_ANY_YES
-        } merge_any; /* PR_SET_MEMORY_MERGE, since Linux 6.10 */
+        int seals;                                                         /* F_SEAL_* */
+        enum { MERGE_ANY_UNKNOWN, MERGE_ANY_NO, MERGE_ANY_YES } merge_any; /* PR_SET_MEMORY_MERGE, since Linux 6.10 */
 };
 
 /* What only a process inside a namespace can see: known is false when this one could not go there. */

@@ -57,8 +57,7 @@ static enum layer_found find_cgroup_limits(const struct inspect_facts *f, struct
 static enum layer_found find_fds(const struct inspect_facts *f, struct layer_view *v)
 {
         for (size_t i = 0; i < f->fd_count; i++)
-                if (f->fds[i].kind == FD_FILE || f->fds[i].kind == FD_OTHER_ANON ||
-                    f->fds[i].number >= VMM_FD_LIMIT) {
+                if (f->fds[i].kind == FD_FILE || f->fds[i].kind == FD_OTHER_ANON || f->fds[i].number >= VMM_FD_LIMIT) {
                         detail(v, "descriptor %d: %s", f->fds[i].number, fd_kind_names[f->fds[i].kind]);
                         return FOUND_NO;
                 }
@@ -72,15 +71,14 @@ static enum layer_found find_root(const struct inspect_facts *f, struct layer_vi
 
         detail(v, "%zu %s, %s%s", r->mounts, r->mounts == 1 ? "mount" : "mounts", r->fs_type,
                r->mount_read_only && r->fs_read_only ? ", read-only" : "");
-        return yes_if(r->mounts == 1 && r->at_root && strcmp(r->fs_type, "tmpfs") == 0 &&
-                      r->mount_read_only && r->fs_read_only);
+        return yes_if(r->mounts == 1 && r->at_root && strcmp(r->fs_type, "tmpfs") == 0 && r->mount_read_only &&
+                      r->fs_read_only);
 }
 
 static enum layer_found find_empty_network(const struct inspect_facts *f, struct layer_view *v)
 {
         if (f->inside.interfaces > 1 || (f->inside.net_known && f->inside.loopback_up)) {
-                detail(v, "interfaces: %zu, loopback %s", f->inside.interfaces,
-                       f->inside.loopback_up ? "up" : "down");
+                detail(v, "interfaces: %zu, loopback %s", f->inside.interfaces, f->inside.loopback_up ? "up" : "down");
                 return FOUND_NO;
         }
         if (!f->inside.net_known)
@@ -116,8 +114,8 @@ static enum layer_found find_no_new_namespaces(const struct inspect_facts *f, st
 }
 
 /* The words of task_seccomp() in fs/proc/array.c of the kernel: every thread must have one of good. */
-static enum layer_found find_speculation(const struct inspect_facts *f, size_t offset,
-                                         const char *const *good, struct layer_view *v)
+static enum layer_found find_speculation(const struct inspect_facts *f, size_t offset, const char *const *good,
+                                         struct layer_view *v)
 {
         for (size_t i = 0; i < f->thread_count; i++) {
                 const char *text = (const char *)&f->threads[i] + offset;
@@ -161,8 +159,7 @@ static bool ids_of_guest(const uint32_t ids[4], uint32_t first)
         return true;
 }
 
-static enum layer_found find_ids(const struct guest_state *state, const struct inspect_facts *f,
-                                 struct layer_view *v)
+static enum layer_found find_ids(const struct guest_state *state, const struct inspect_facts *f, struct layer_view *v)
 {
         for (size_t i = 0; i < f->thread_count; i++) {
                 const struct thread_facts *t = &f->threads[i];
@@ -170,11 +167,10 @@ static enum layer_found find_ids(const struct guest_state *state, const struct i
 
                 for (int k = 0; k < CAPS_COUNT; k++)
                         caps |= t->caps[k];
-                if (ids_of_guest(t->uids, state->host_id) && ids_of_guest(t->gids, state->host_id) &&
-                    t->groups == 0 && caps == 0)
+                if (ids_of_guest(t->uids, state->host_id) && ids_of_guest(t->gids, state->host_id) && t->groups == 0 &&
+                    caps == 0)
                         continue;
-                detail(v, "thread %d: %s", (int)t->tid,
-                       caps ? "has capabilities" : "has other ids or groups");
+                detail(v, "thread %d: %s", (int)t->tid, caps ? "has capabilities" : "has other ids or groups");
                 return FOUND_NO;
         }
         detail(v, "uid and gid %u, no capability", f->threads[0].uids[0]);
@@ -209,13 +205,13 @@ static enum layer_found find_seccomp(const struct inspect_facts *f, struct layer
         return FOUND_YES;
 }
 
-static const char *const store_bypass_good[] = {"thread force mitigated", "thread mitigated",
-                                                "globally mitigated", "not vulnerable", NULL};
+static const char *const store_bypass_good[] = {"thread force mitigated", "thread mitigated", "globally mitigated",
+                                                "not vulnerable", NULL};
 static const char *const indirect_branch_good[] = {"conditional force disabled", "conditional disabled",
                                                    "always disabled", "not affected", NULL};
 
-static enum layer_found find(enum jail_layer layer, const struct guest_state *state,
-                             const struct inspect_facts *f, struct layer_view *v)
+static enum layer_found find(enum jail_layer layer, const struct guest_state *state, const struct inspect_facts *f,
+                             struct layer_view *v)
 {
         switch (layer) {
         case LAYER_USER_NS:
@@ -249,8 +245,7 @@ static enum layer_found find(enum jail_layer layer, const struct guest_state *st
         case LAYER_STORE_BYPASS:
                 return find_speculation(f, offsetof(struct thread_facts, store_bypass), store_bypass_good, v);
         case LAYER_INDIRECT_BRANCH:
-                return find_speculation(f, offsetof(struct thread_facts, indirect_branch),
-                                        indirect_branch_good, v);
+                return find_speculation(f, offsetof(struct thread_facts, indirect_branch), indirect_branch_good, v);
         case LAYER_CORE_SCHED:
                 return find_core_cookie(f, v);
         case LAYER_NO_MERGE:
@@ -316,8 +311,7 @@ const char *layer_source_text(enum jail_layer layer, enum layer_verdict v)
         case LAYER_ATTESTED:
                 /* The VMM reports these two itself, after exec; the others are reported before the program
                  * runs. */
-                return layer == LAYER_MDWE || layer == LAYER_LANDLOCK ? "attested by the VMM"
-                                                                      : "attested by the jail";
+                return layer == LAYER_MDWE || layer == LAYER_LANDLOCK ? "attested by the VMM" : "attested by the jail";
         case LAYER_UNCLAIMED:
                 return "kernel, not claimed";
         case LAYER_ABSENT:

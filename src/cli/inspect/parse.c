@@ -156,8 +156,7 @@ static bool word_in_list(const char *list, const char *word)
 /* "36 35 98:0 ROOT MOUNTPOINT OPTIONS [optional]... - TYPE SOURCE SUPEROPTIONS": proc_pid_mountinfo(5). */
 static int mount_read(char *line, struct root_facts *ret)
 {
-        char *save = NULL, *field = strtok_r(line, " \n", &save), *point = NULL, *options = NULL, *type,
-             *super;
+        char *save = NULL, *field = strtok_r(line, " \n", &save), *point = NULL, *options = NULL, *type, *super;
 
         for (int i = 1; field && strcmp(field, "-") != 0; i++, field = strtok_r(NULL, " \n", &save)) {
                 if (i == 5)

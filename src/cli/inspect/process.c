@@ -18,8 +18,7 @@
 #define FILE_MAX (64U << 10) /* bytes of a file in /proc: a status with 4000 groups is shorter */
 
 /* Calls fn for each numeric entry of a directory in /proc/PID. */
-static int each_number(int proc_fd, const char *name,
-                       int (*fn)(int proc_fd, int number, struct inspect_facts *ret),
+static int each_number(int proc_fd, const char *name, int (*fn)(int proc_fd, int number, struct inspect_facts *ret),
                        struct inspect_facts *ret)
 {
         int fd = openat(proc_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -171,9 +170,8 @@ static int root_read(int proc_fd, struct root_facts *ret)
 
 static int cookie_read(pid_t pid, uint64_t *ret)
 {
-        return syscall(SYS_prctl, PR_SCHED_CORE, PR_SCHED_CORE_GET, pid, PR_SCHED_CORE_SCOPE_THREAD, ret) < 0
-                       ? -errno
-                       : 0;
+        return syscall(SYS_prctl, PR_SCHED_CORE, PR_SCHED_CORE_GET, pid, PR_SCHED_CORE_SCOPE_THREAD, ret) < 0 ? -errno
+                                                                                                              : 0;
 }
 
 int inspect_process(int proc_fd, struct inspect_facts *ret)

@@ -44,8 +44,8 @@ static void report_namespaces(struct report *r, const struct inspect_facts *f)
                         continue;
                 }
                 report_integer(r, (int64_t)ns->guest, "namespaces/%s/inode", ns_names[i]);
-                report_boolean(r, ns->guest != ns->own && ns->guest != ns->init,
-                               "namespaces/%s/differs_from_host", ns_names[i]);
+                report_boolean(r, ns->guest != ns->own && ns->guest != ns->init, "namespaces/%s/differs_from_host",
+                               ns_names[i]);
         }
         report_integer(r, (int64_t)f->inside.interfaces, "network/interfaces");
         if (f->inside.net_known)
@@ -111,9 +111,8 @@ static void report_memory(struct report *r, const struct memory_facts *m)
 static void report_layers(struct report *r, const struct inspection *x)
 {
         static const char *const verdicts[] = {
-                [LAYER_IN_FORCE] = "in_force",         [LAYER_ATTESTED] = "attested",
-                [LAYER_UNCLAIMED] = "unclaimed",       [LAYER_ABSENT] = "absent",
-                [LAYER_CONTRADICTED] = "contradicted",
+                [LAYER_IN_FORCE] = "in_force", [LAYER_ATTESTED] = "attested",         [LAYER_UNCLAIMED] = "unclaimed",
+                [LAYER_ABSENT] = "absent",     [LAYER_CONTRADICTED] = "contradicted",
         };
 
         for (int i = 0; i < LAYER_COUNT; i++) {

@@ -30,8 +30,7 @@ void seals_print(char *buf, size_t size, int seals)
 
 static void print_ids(const char *label, const uint32_t ids[4])
 {
-        printf(LABEL "real %u, effective %u, saved %u, file system %u\n", label, ids[0], ids[1], ids[2],
-               ids[3]);
+        printf(LABEL "real %u, effective %u, saved %u, file system %u\n", label, ids[0], ids[1], ids[2], ids[3]);
 }
 
 static void print_process(const struct inspection *x)
@@ -49,8 +48,7 @@ static void print_process(const struct inspection *x)
         print_ids("gids", t->gids);
         printf(LABEL "%u\n", "groups", t->groups);
         for (int i = 0; i < CAPS_COUNT; i++)
-                printf(LABEL "%016" PRIx64 " %s\n", i == 0 ? "capabilities" : "", t->caps[i],
-                       cap_set_names[i]);
+                printf(LABEL "%016" PRIx64 " %s\n", i == 0 ? "capabilities" : "", t->caps[i], cap_set_names[i]);
         printf(LABEL "%s (its files in /proc belong to uid %u)\n", "dumpable",
                f->owner == 0 && t->uids[1] != 0 ? "no" : "yes", f->owner);
         printf(LABEL "%" PRId64 "\n", "oom_score_adj", f->oom_score_adj);
@@ -73,24 +71,23 @@ static void print_namespaces(const struct inspect_facts *f)
 
 static bool same_ids(const struct thread_facts *a, const struct thread_facts *b)
 {
-        return memcmp(a->uids, b->uids, sizeof(a->uids)) == 0 &&
-               memcmp(a->gids, b->gids, sizeof(a->gids)) == 0 && a->groups == b->groups;
+        return memcmp(a->uids, b->uids, sizeof(a->uids)) == 0 && memcmp(a->gids, b->gids, sizeof(a->gids)) == 0 &&
+               a->groups == b->groups;
 }
 
 static void print_threads(const struct inspect_facts *f)
 {
-        printf("\nThreads\n  %-8s %-16s %-5s %-12s %-12s %-7s %-7s  %s\n", "tid", "name", "ids",
-               "capabilities", "no_new_privs", "seccomp", "filters", "speculation");
+        printf("\nThreads\n  %-8s %-16s %-5s %-12s %-12s %-7s %-7s  %s\n", "tid", "name", "ids", "capabilities",
+               "no_new_privs", "seccomp", "filters", "speculation");
         for (size_t i = 0; i < f->thread_count; i++) {
                 const struct thread_facts *t = &f->threads[i];
                 uint64_t caps = 0;
 
                 for (int k = 0; k < CAPS_COUNT; k++)
                         caps |= t->caps[k];
-                printf("  %-8d %-16s %-5s %-12s %-12d %-7d %-7d  store bypass %s, indirect branch %s\n",
-                       (int)t->tid, t->name, same_ids(t, &f->threads[0]) ? "same" : "OTHER",
-                       caps ? "SOME" : "none", t->no_new_privs, t->seccomp_mode, t->seccomp_filters,
-                       t->store_bypass[0] ? t->store_bypass : "not told",
+                printf("  %-8d %-16s %-5s %-12s %-12d %-7d %-7d  store bypass %s, indirect branch %s\n", (int)t->tid,
+                       t->name, same_ids(t, &f->threads[0]) ? "same" : "OTHER", caps ? "SOME" : "none", t->no_new_privs,
+                       t->seccomp_mode, t->seccomp_filters, t->store_bypass[0] ? t->store_bypass : "not told",
                        t->indirect_branch[0] ? t->indirect_branch : "not told");
         }
 }
@@ -108,9 +105,8 @@ static void print_limit(const char *name, const struct limit_facts *l)
 
 static void print_files(const struct inspect_facts *f)
 {
-        printf("\nFiles\n" LABEL "%zu: %s, mount %s, file system %s\n", "mounts", f->root.mounts,
-               f->root.fs_type, f->root.mount_read_only ? "read-only" : "WRITABLE",
-               f->root.fs_read_only ? "read-only" : "WRITABLE");
+        printf("\nFiles\n" LABEL "%zu: %s, mount %s, file system %s\n", "mounts", f->root.mounts, f->root.fs_type,
+               f->root.mount_read_only ? "read-only" : "WRITABLE", f->root.fs_read_only ? "read-only" : "WRITABLE");
         printf(LABEL "%zu\n", "descriptors", f->fd_count);
         for (size_t i = 0; i < f->fd_count; i++)
                 printf("  %16d %s\n", f->fds[i].number, fd_kind_names[f->fds[i].kind]);
@@ -148,8 +144,7 @@ static void print_memory(const struct memory_facts *m)
                 return;
         }
         printf(LABEL "%" PRIu64 " MiB in %zu %s of memfd guest_ram, %s\n", "mapped", m->ram_bytes >> 20,
-               m->ram_mappings, m->ram_mappings == 1 ? "mapping" : "mappings",
-               m->ram_shared ? "shared" : "NOT SHARED");
+               m->ram_mappings, m->ram_mappings == 1 ? "mapping" : "mappings", m->ram_shared ? "shared" : "NOT SHARED");
         printf(LABEL "%s\n", "in core dumps", m->ram_dontdump ? "no" : "YES");
         printf(LABEL "%s\n", "mergeable", m->mergeable ? "SOME MAPPINGS" : "no");
         printf(LABEL "%s\n", "seals", seals);
@@ -166,9 +161,8 @@ static void print_layers(const struct inspection *x)
         for (int i = 0; i < LAYER_COUNT; i++) {
                 const struct layer_view *v = &x->layers[i];
 
-                printf("  %-*s  %-18s  %-20s  %s", (int)name_width, jail_layers[i].name,
-                       layer_verdict_text(v->verdict), layer_source_text((enum jail_layer)i, v->verdict),
-                       v->detail);
+                printf("  %-*s  %-18s  %-20s  %s", (int)name_width, jail_layers[i].name, layer_verdict_text(v->verdict),
+                       layer_source_text((enum jail_layer)i, v->verdict), v->detail);
                 if (v->verdict == LAYER_ABSENT)
                         printf("%sneeds %s", v->detail[0] ? "; " : "", jail_layers[i].remedy);
                 printf("\n");

@@ -96,8 +96,7 @@ static int member_get(json_t *container, const char *component, json_t **ret, st
                 return err_bad(e, STATUS_FAILURE, "empty component in the path");
         if (!is_index(component)) {
                 if (!json_is_object(container))
-                        return err_bad(e, STATUS_FAILURE, "'%.64s' is a key, but not of an object",
-                                       component);
+                        return err_bad(e, STATUS_FAILURE, "'%.64s' is a key, but not of an object", component);
                 *ret = json_object_get(container, component);
                 return 0;
         }
@@ -139,8 +138,7 @@ static int value_put(json_t **root, char *path, json_t *v, struct err *e)
                 if (!rest)
                         break;
                 if (depth == REPORT_DEPTH_MAX)
-                        return err_bad(e, STATUS_FAILURE, "path has more than %d components",
-                                       REPORT_DEPTH_MAX);
+                        return err_bad(e, STATUS_FAILURE, "path has more than %d components", REPORT_DEPTH_MAX);
                 above = component;
                 component = strsep(&rest, "/");
                 if (!next) {

@@ -56,15 +56,14 @@ static const struct {
         {"write_ops_per_s", offsetof(struct io_limit, write_ops_per_s)},
 };
 
-static int integer_read(const char *key, const json_t *v, uint64_t min, uint64_t max, uint64_t *ret,
-                        struct err *e)
+static int integer_read(const char *key, const json_t *v, uint64_t min, uint64_t max, uint64_t *ret, struct err *e)
 {
         /* A negative integer becomes one above every max. */
         uint64_t number = (uint64_t)json_integer_value(v);
 
         if (!json_is_integer(v) || number < min || number > max)
-                return err_bad(e, STATUS_USAGE, "%s must be an integer from %llu to %llu", key,
-                               (unsigned long long)min, (unsigned long long)max);
+                return err_bad(e, STATUS_USAGE, "%s must be an integer from %llu to %llu", key, (unsigned long long)min,
+                               (unsigned long long)max);
         *ret = number;
         return 0;
 }

@@ -50,9 +50,8 @@ static int bad_kind(const uint8_t head[BOOT_HEAD_BYTES], struct err *e)
         return err_bad(e, STATUS_IMAGE, "kernel image is of no known kind; " BOOT_HINT_KERNEL);
 }
 
-static int load_elf(const struct boot_request *req, const struct boot_file *f,
-                    const uint8_t head[BOOT_HEAD_BYTES], struct boot_kernel *ret,
-                    enum boot_protocol *ret_protocol, struct err *e)
+static int load_elf(const struct boot_request *req, const struct boot_file *f, const uint8_t head[BOOT_HEAD_BYTES],
+                    struct boot_kernel *ret, enum boot_protocol *ret_protocol, struct err *e)
 {
         struct boot_params bp = {0};
         int r = boot_elf_load(req, f, head, ret_protocol, ret, e);
@@ -65,8 +64,8 @@ static int load_elf(const struct boot_request *req, const struct boot_file *f,
         return boot_linux_hand_over(req, ret, &bp, e);
 }
 
-static int load_bzimage(const struct boot_request *req, const struct boot_file *f,
-                        const uint8_t head[BOOT_HEAD_BYTES], struct boot_kernel *ret, struct err *e)
+static int load_bzimage(const struct boot_request *req, const struct boot_file *f, const uint8_t head[BOOT_HEAD_BYTES],
+                        struct boot_kernel *ret, struct err *e)
 {
         struct boot_params bp = {0};
         int r = boot_bzimage_load(req, f, head, &bp, ret, e);

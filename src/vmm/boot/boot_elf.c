@@ -20,9 +20,8 @@ static int check_ehdr(const Elf64_Ehdr *eh, struct err *e)
                 return err_bad(e, STATUS_IMAGE, "kernel is a 32-bit ELF; " BOOT_HINT_KERNEL);
         if (eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_ident[EI_DATA] != ELFDATA2LSB ||
             eh->e_ident[EI_VERSION] != EV_CURRENT || eh->e_version != EV_CURRENT)
-                return err_bad(
-                        e, STATUS_IMAGE,
-                        "kernel is an ELF of another kind than 64-bit little endian; " BOOT_HINT_KERNEL);
+                return err_bad(e, STATUS_IMAGE,
+                               "kernel is an ELF of another kind than 64-bit little endian; " BOOT_HINT_KERNEL);
         if (eh->e_machine != EM_X86_64)
                 return err_bad(e, STATUS_IMAGE,
                                "kernel is an ELF for another processor (e_machine %u); " BOOT_HINT_KERNEL,
@@ -33,11 +32,10 @@ static int check_ehdr(const Elf64_Ehdr *eh, struct err *e)
                                "dump?); " BOOT_HINT_KERNEL,
                                eh->e_type);
         if (eh->e_phentsize != sizeof(Elf64_Phdr) || eh->e_phnum == 0 || eh->e_phnum > BOOT_ELF_PHDRS_MAX)
-                return err_bad(
-                        e, STATUS_IMAGE,
-                        "kernel has an ELF program header table of %u entries of %u bytes; 1 to %u of %zu "
-                        "can be booted",
-                        eh->e_phnum, eh->e_phentsize, BOOT_ELF_PHDRS_MAX, sizeof(Elf64_Phdr));
+                return err_bad(e, STATUS_IMAGE,
+                               "kernel has an ELF program header table of %u entries of %u bytes; 1 to %u of %zu "
+                               "can be booted",
+                               eh->e_phnum, eh->e_phentsize, BOOT_ELF_PHDRS_MAX, sizeof(Elf64_Phdr));
         return 0;
 }
 
@@ -68,18 +66,14 @@ static bool is_loaded(const Elf64_Phdr *ph)
         return ph->p_type == PT_LOAD && ph->p_memsz > 0;
 }
 
-static int check_segment(const struct boot_file *f, gpa_t ram_end, const Elf64_Phdr *ph, unsigned int i,
-                         struct err *e)
+static int check_segment(const struct boot_file *f, gpa_t ram_end, const Elf64_Phdr *ph, unsigned int i, struct err *e)
 {
         if (ph->p_filesz > ph->p_memsz)
                 return err_bad(e, STATUS_IMAGE,
-                               "kernel ELF is damaged: segment %u has more bytes in the file than in memory",
-                               i);
+                               "kernel ELF is damaged: segment %u has more bytes in the file than in memory", i);
         if (!range_fits(ph->p_offset, ph->p_filesz, f->len_bytes))
-                return err_bad(
-                        e, STATUS_IMAGE,
-                        "kernel ELF is cut off: segment %u lies beyond the end of the file; copy it again",
-                        i);
+                return err_bad(e, STATUS_IMAGE,
+                               "kernel ELF is cut off: segment %u lies beyond the end of the file; copy it again", i);
         if (ph->p_memsz == 0)
                 return 0;
         if (ph->p_paddr < LAYOUT_HIGH_RAM)
@@ -103,8 +97,8 @@ static bool overlap(const Elf64_Phdr *a, const Elf64_Phdr *b)
 }
 
 /* Sets the end of the highest segment. */
-static int check_segments(const struct boot_file *f, gpa_t ram_end, const struct elf_image *img,
-                          gpa_t *ret_end, struct err *e)
+static int check_segments(const struct boot_file *f, gpa_t ram_end, const struct elf_image *img, gpa_t *ret_end,
+                          struct err *e)
 {
         gpa_t end = 0;
 
@@ -122,8 +116,7 @@ static int check_segments(const struct boot_file *f, gpa_t ram_end, const struct
                 for (unsigned int j = 0; j < i; j++)
                         if (is_loaded(&img->ph[j]) && overlap(ph, &img->ph[j]))
                                 return err_bad(e, STATUS_IMAGE,
-                                               "kernel ELF is damaged: segments %u and %u overlap in memory",
-                                               j, i);
+                                               "kernel ELF is damaged: segments %u and %u overlap in memory", j, i);
                 if (ph->p_paddr + ph->p_memsz > end)
                         end = ph->p_paddr + ph->p_memsz;
         }
@@ -134,8 +127,7 @@ static int check_segments(const struct boot_file *f, gpa_t ram_end, const struct
 }
 
 /* Returns 1 and sets ret_entry, 0 when no note has a PVH entry, or a negative errno. */
-static int find_pvh_entry(const struct boot_file *f, const struct elf_image *img, gpa_t *ret_entry,
-                          struct err *e)
+static int find_pvh_entry(const struct boot_file *f, const struct elf_image *img, gpa_t *ret_entry, struct err *e)
 {
         for (unsigned int i = 0; i < img->eh.e_phnum; i++) {
                 int r;
@@ -155,8 +147,7 @@ static bool is_code(const struct elf_image *img, gpa_t entry)
         for (unsigned int i = 0; i < img->eh.e_phnum; i++) {
                 const Elf64_Phdr *ph = &img->ph[i];
 
-                if (is_loaded(ph) && (ph->p_flags & PF_X) && entry >= ph->p_paddr &&
-                    entry - ph->p_paddr < ph->p_filesz)
+                if (is_loaded(ph) && (ph->p_flags & PF_X) && entry >= ph->p_paddr && entry - ph->p_paddr < ph->p_filesz)
                         return true;
         }
         return false;
@@ -179,9 +170,8 @@ static int load_segments(const struct boot_file *f, const struct guest_ram *ram,
         return 0;
 }
 
-int boot_elf_load(const struct boot_request *req, const struct boot_file *f,
-                  const uint8_t head[BOOT_HEAD_BYTES], enum boot_protocol *ret_protocol,
-                  struct boot_kernel *ret, struct err *e)
+int boot_elf_load(const struct boot_request *req, const struct boot_file *f, const uint8_t head[BOOT_HEAD_BYTES],
+                  enum boot_protocol *ret_protocol, struct boot_kernel *ret, struct err *e)
 {
         gpa_t ram_end = boot_low_ram_end(req->ram);
         struct elf_image img = {0};
@@ -203,8 +193,7 @@ int boot_elf_load(const struct boot_request *req, const struct boot_file *f,
                                          */
         if (!is_code(&img, entry))
                 return err_bad(e, STATUS_IMAGE,
-                               "kernel ELF entry 0x%" PRIx64
-                               " (%s) is not the physical address of code that is "
+                               "kernel ELF entry 0x%" PRIx64 " (%s) is not the physical address of code that is "
                                "loaded; " BOOT_HINT_KERNEL,
                                entry, pvh ? "PVH note" : "e_entry");
 

@@ -14,8 +14,7 @@ int boot_file_init(struct boot_file *ret, int fd, const char *what, struct err *
                 return err_set(e, -errno, "look at the %s", what);
         if (!S_ISREG(st.st_mode))
                 return err_bad(e, STATUS_IMAGE,
-                               "%s is not a regular file; a directory, pipe or device cannot be booted",
-                               what);
+                               "%s is not a regular file; a directory, pipe or device cannot be booted", what);
         if (st.st_size <= 0)
                 return err_bad(e, STATUS_IMAGE, "%s is empty", what);
 
@@ -26,8 +25,7 @@ int boot_file_init(struct boot_file *ret, int fd, const char *what, struct err *
 static int read_failed(const struct boot_file *f, int r, struct err *e)
 {
         if (r == -ENODATA)
-                return err_bad(e, STATUS_IMAGE, "%s shrank while it was read; leave it alone and try again",
-                               f->what);
+                return err_bad(e, STATUS_IMAGE, "%s shrank while it was read; leave it alone and try again", f->what);
         return err_set(e, r, "read the %s", f->what);
 }
 
@@ -38,8 +36,8 @@ int boot_file_read(const struct boot_file *f, void *buf, size_t len, uint64_t of
         return r < 0 ? read_failed(f, r, e) : 0;
 }
 
-int boot_file_read_to_guest(const struct boot_file *f, const struct guest_ram *ram, gpa_t gpa,
-                            uint64_t len_bytes, uint64_t off, struct err *e)
+int boot_file_read_to_guest(const struct boot_file *f, const struct guest_ram *ram, gpa_t gpa, uint64_t len_bytes,
+                            uint64_t off, struct err *e)
 {
         int r = guest_ram_read_file(ram, gpa, len_bytes, f->fd, off);
 

@@ -39,8 +39,8 @@ int boot_place_cmdline(const struct boot_request *req, const struct boot_kernel 
                 max = k->cmdline_len_max;
         if (len > max)
                 return err_bad(e, STATUS_IMAGE,
-                               "kernel command line has %zu bytes, this kernel takes %" PRIu64 "; shorten it",
-                               len, max);
+                               "kernel command line has %zu bytes, this kernel takes %" PRIu64 "; shorten it", len,
+                               max);
         r = guest_ram_write(req->ram, LAYOUT_CMDLINE, req->cmdline, len + 1);
         return r < 0 ? err_set(e, r, "put the command line into guest memory") : 0;
 }

@@ -86,8 +86,8 @@ int boot_file_init(struct boot_file *ret, int fd, const char *what, struct err *
 int boot_file_read(const struct boot_file *f, void *buf, size_t len, uint64_t off, struct err *e);
 
 /* The same, into guest memory. The range must be RAM. */
-int boot_file_read_to_guest(const struct boot_file *f, const struct guest_ram *ram, gpa_t gpa,
-                            uint64_t len_bytes, uint64_t off, struct err *e);
+int boot_file_read_to_guest(const struct boot_file *f, const struct guest_ram *ram, gpa_t gpa, uint64_t len_bytes,
+                            uint64_t off, struct err *e);
 
 /* ---- boot_handover.c: what both protocols need ---- */
 
@@ -128,9 +128,8 @@ int boot_place_initrd(const struct boot_request *req, const struct boot_kernel *
  * Only the 64-bit entry is used, so protocol 2.12 is the oldest. Errors: STATUS_IMAGE, or STATUS_FAILURE when
  * reading failed.
  */
-int boot_bzimage_load(const struct boot_request *req, const struct boot_file *f,
-                      const uint8_t head[BOOT_HEAD_BYTES], struct boot_params *bp, struct boot_kernel *ret,
-                      struct err *e);
+int boot_bzimage_load(const struct boot_request *req, const struct boot_file *f, const uint8_t head[BOOT_HEAD_BYTES],
+                      struct boot_params *bp, struct boot_kernel *ret, struct err *e);
 
 /* ---- boot_elf.c ---- */
 
@@ -143,9 +142,8 @@ int boot_bzimage_load(const struct boot_request *req, const struct boot_file *f,
  * The guest's RAM must be fresh (zero): the part of a segment that is not in the file is not cleared.
  * Errors: STATUS_IMAGE, or STATUS_FAILURE when reading failed.
  */
-int boot_elf_load(const struct boot_request *req, const struct boot_file *f,
-                  const uint8_t head[BOOT_HEAD_BYTES], enum boot_protocol *ret_protocol,
-                  struct boot_kernel *ret, struct err *e);
+int boot_elf_load(const struct boot_request *req, const struct boot_file *f, const uint8_t head[BOOT_HEAD_BYTES],
+                  enum boot_protocol *ret_protocol, struct boot_kernel *ret, struct err *e);
 
 /* ---- boot_pvh.c ---- */
 

@@ -56,15 +56,14 @@ _Static_assert(LAYOUT_PVH_INFO + sizeof(struct pvh_info) <= LAYOUT_ZERO_PAGE, "t
 
 /* The descriptor is the entry's physical address: 4 bytes by the specification, 8 as 64-bit Linux writes it.
  */
-static int read_entry(const struct boot_file *f, uint64_t off, uint32_t len_bytes, gpa_t *ret_entry,
-                      struct err *e)
+static int read_entry(const struct boot_file *f, uint64_t off, uint32_t len_bytes, gpa_t *ret_entry, struct err *e)
 {
         uint64_t entry = 0;
         int r;
 
         if (len_bytes != 4 && len_bytes != 8)
-                return err_bad(e, STATUS_IMAGE,
-                               "kernel ELF is damaged: its PVH note has %u bytes, not 4 or 8", len_bytes);
+                return err_bad(e, STATUS_IMAGE, "kernel ELF is damaged: its PVH note has %u bytes, not 4 or 8",
+                               len_bytes);
         r = boot_file_read(f, &entry, len_bytes, off, e); /* little endian, like the host */
         if (r < 0)
                 return r;
@@ -94,11 +93,10 @@ int boot_pvh_find_entry(const struct boot_file *f, const Elf64_Phdr *notes, gpa_
         Elf64_Nhdr nh;
 
         if (!range_fits(base, len, f->len_bytes) || len > NOTES_LEN_MAX)
-                return err_bad(
-                        e, STATUS_IMAGE,
-                        "kernel ELF is damaged: a note segment is longer than %u bytes or lies beyond the "
-                        "end of the file",
-                        NOTES_LEN_MAX);
+                return err_bad(e, STATUS_IMAGE,
+                               "kernel ELF is damaged: a note segment is longer than %u bytes or lies beyond the "
+                               "end of the file",
+                               NOTES_LEN_MAX);
         /* Every round advances by a header at least; no sum can wrap, len is small and sizes are 32-bit. */
         while (range_fits(pos, sizeof(nh), len)) {
                 uint64_t name = pos + sizeof(nh), desc;
@@ -109,8 +107,7 @@ int boot_pvh_find_entry(const struct boot_file *f, const Elf64_Phdr *notes, gpa_
                         return r;
                 desc = boot_align_up(name + nh.n_namesz, align);
                 if (!range_fits(desc, nh.n_descsz, len))
-                        return err_bad(e, STATUS_IMAGE,
-                                       "kernel ELF is damaged: a note ends beyond its segment");
+                        return err_bad(e, STATUS_IMAGE, "kernel ELF is damaged: a note ends beyond its segment");
                 r = is_entry_note(f, &nh, base + name, e);
                 if (r < 0)
                         return r;

@@ -13,24 +13,24 @@
 #include "base/cleanup.h"
 #include "vmm/x86_64/layout.h"
 
-#define CR0_PE   (1UL << 0)
-#define CR0_ET   (1UL << 4)
-#define CR0_NE   (1UL << 5)
-#define CR0_WP   (1UL << 16)
-#define CR0_PG   (1UL << 31)
-#define CR4_PAE  (1UL << 5)
-#define EFER_LME (1UL << 8)
-#define EFER_LMA (1UL << 10)
+#define CR0_PE          (1UL << 0)
+#define CR0_ET          (1UL << 4)
+#define CR0_NE          (1UL << 5)
+#define CR0_WP          (1UL << 16)
+#define CR0_PG          (1UL << 31)
+#define CR4_PAE         (1UL << 5)
+#define EFER_LME        (1UL << 8)
+#define EFER_LMA        (1UL << 10)
 #define RFLAGS_RESERVED 2UL
 
 #define SELECTOR_CODE 0x10
 #define SELECTOR_DATA 0x18
 
-#define MSR_IA32_MISC_ENABLE 0x1a0
+#define MSR_IA32_MISC_ENABLE    0x1a0
 #define MISC_ENABLE_FAST_STRING 1U
-#define MSR_MTRR_DEF_TYPE    0x2ff
-#define MTRR_ENABLE          (1U << 11)
-#define MTRR_WRITE_BACK      6U
+#define MSR_MTRR_DEF_TYPE       0x2ff
+#define MTRR_ENABLE             (1U << 11)
+#define MTRR_WRITE_BACK         6U
 
 #define PTE_PRESENT_WRITE 3ULL
 #define PDE_LARGE         (1ULL << 7)
@@ -81,17 +81,21 @@ static int page_tables_write(const struct guest_ram *ram)
 
 /*
  * Linux never restarts a hardware-reduced ACPI machine by the ACPI reset register: it asks EFI and, as there is none,
- * jumps to the BIOS in real mode (arch/x86/kernel/reboot.c: reboot_init(), machine_real_restart()). This is all there is
- * of a BIOS: it writes the reset register.
+ * jumps to the BIOS in real mode (arch/x86/kernel/reboot.c: reboot_init(), machine_real_restart()). This is all there
+ * is of a BIOS: it writes the reset register.
  */
 static int reset_code_write(const struct guest_ram *ram)
 {
         static const uint8_t code[] = {
-                0xb0, LAYOUT_PM_RESET_VALUE, /* mov $value, %al */
-                0xba, (LAYOUT_PM_PORT + LAYOUT_PM_RESET) & 0xff, (LAYOUT_PM_PORT + LAYOUT_PM_RESET) >> 8, /* mov $port, %dx */
-                0xee,       /* out %al, (%dx) */
-                0xf4,       /* hlt */
-                0xeb, 0xfd, /* jmp to the hlt */
+                0xb0,
+                LAYOUT_PM_RESET_VALUE, /* mov $value, %al */
+                0xba,
+                (LAYOUT_PM_PORT + LAYOUT_PM_RESET) & 0xff,
+                (LAYOUT_PM_PORT + LAYOUT_PM_RESET) >> 8, /* mov $port, %dx */
+                0xee,                                    /* out %al, (%dx) */
+                0xf4,                                    /* hlt */
+                0xeb,
+                0xfd, /* jmp to the hlt */
         };
 
         _Static_assert(LAYOUT_RESET + sizeof(code) <= LAYOUT_HIGH_RAM, "it fits below 1 MiB");

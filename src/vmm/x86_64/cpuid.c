@@ -18,12 +18,11 @@
  * guest when the host swaps), poll control, extended MSI destinations (the I/O APIC here has 8-bit ones) and
  * everything about migration and encrypted memory.
  */
-#define KVM_FEATURES_KEPT                                                             \
-        (CPUID_BIT(KVM_FEATURE_NOP_IO_DELAY) | CPUID_BIT(KVM_FEATURE_CLOCKSOURCE2) |  \
-         CPUID_BIT(KVM_FEATURE_STEAL_TIME) | CPUID_BIT(KVM_FEATURE_PV_EOI) |          \
-         CPUID_BIT(KVM_FEATURE_PV_UNHALT) | CPUID_BIT(KVM_FEATURE_PV_TLB_FLUSH) |     \
-         CPUID_BIT(KVM_FEATURE_PV_SEND_IPI) | CPUID_BIT(KVM_FEATURE_PV_SCHED_YIELD) | \
-         CPUID_BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT))
+#define KVM_FEATURES_KEPT                                                                                       \
+        (CPUID_BIT(KVM_FEATURE_NOP_IO_DELAY) | CPUID_BIT(KVM_FEATURE_CLOCKSOURCE2) |                            \
+         CPUID_BIT(KVM_FEATURE_STEAL_TIME) | CPUID_BIT(KVM_FEATURE_PV_EOI) | CPUID_BIT(KVM_FEATURE_PV_UNHALT) | \
+         CPUID_BIT(KVM_FEATURE_PV_TLB_FLUSH) | CPUID_BIT(KVM_FEATURE_PV_SEND_IPI) |                             \
+         CPUID_BIT(KVM_FEATURE_PV_SCHED_YIELD) | CPUID_BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT))
 
 uint32_t *cpuid_reg(struct kvm_cpuid_entry2 *entry, enum cpuid_reg reg)
 {
@@ -109,8 +108,7 @@ static int copy_kept_leaves(struct cpuid_table *t, const struct cpuid_table *sup
                 const struct kvm_cpuid_entry2 *from = &supported->entries[i];
                 struct kvm_cpuid_entry2 *to;
 
-                if (!cpuid_leaf_kept(from->function, from->index) ||
-                    cpuid_find(t, from->function, from->index))
+                if (!cpuid_leaf_kept(from->function, from->index) || cpuid_find(t, from->function, from->index))
                         continue;
                 to = cpuid_add(t, from->function, from->index);
                 if (!to)
@@ -196,13 +194,12 @@ static int check_input(const struct cpuid_table *supported, unsigned int vcpus, 
                 return err_set(e, -E2BIG, "KVM_GET_SUPPORTED_CPUID with %u entries", supported->head.nent);
         for (size_t i = 0; i < sizeof(required) / sizeof(required[0]); i++)
                 if (!offers(supported, required[i]))
-                        return err_bad(e, STATUS_HOST, "this host's KVM offers no CPUID leaf 0x%x",
-                                       required[i]);
+                        return err_bad(e, STATUS_HOST, "this host's KVM offers no CPUID leaf 0x%x", required[i]);
         return 0;
 }
 
-int cpuid_build(enum cpu_model model, const struct cpuid_table *supported, unsigned int vcpus,
-                struct cpuid_table *ret, struct err *e)
+int cpuid_build(enum cpu_model model, const struct cpuid_table *supported, unsigned int vcpus, struct cpuid_table *ret,
+                struct err *e)
 {
         struct cpuid_table t = {.head.nent = 0};
         int r = check_input(supported, vcpus, e);

@@ -29,8 +29,8 @@ _Static_assert(offsetof(struct cpuid_table, entries) == sizeof(struct kvm_cpuid2
  * announced: the caller makes sure that KVM_CAP_TSC_DEADLINE_TIMER is there.
  * Returns 0, -EINVAL (vcpus; STATUS_HOST: a leaf or feature is missing) or -E2BIG (table too long).
  */
-int cpuid_build(enum cpu_model model, const struct cpuid_table *supported, unsigned int vcpus,
-                struct cpuid_table *ret, struct err *e);
+int cpuid_build(enum cpu_model model, const struct cpuid_table *supported, unsigned int vcpus, struct cpuid_table *ret,
+                struct err *e);
 
 /* Fills the fields that depend on the vCPU (APIC id in leaves 1, 0xb, 0x1f, 0x8000001e). */
 void cpuid_for_vcpu(struct cpuid_table *table, unsigned int vcpu);

@@ -113,13 +113,12 @@ static const struct {
         uint32_t function, index;
         enum cpuid_reg reg;
 } feature_registers[] = {
-        {0x1, 0, CPUID_ECX},        {0x1, 0, CPUID_EDX},        {0x7, 0, CPUID_EBX},
-        {0x7, 0, CPUID_ECX},        {0x7, 0, CPUID_EDX},        {0x7, 1, CPUID_EAX},
-        {0x7, 1, CPUID_EBX},        {0x7, 1, CPUID_ECX},        {0x7, 1, CPUID_EDX},
-        {0x7, 2, CPUID_EAX},        {0x7, 2, CPUID_EBX},        {0x7, 2, CPUID_ECX},
-        {0x7, 2, CPUID_EDX},        {0x80000001, 0, CPUID_EBX}, {0x80000001, 0, CPUID_ECX},
-        {0x80000001, 0, CPUID_EDX}, {0x80000008, 0, CPUID_EBX}, {0x80000021, 0, CPUID_EAX},
-        {0x80000021, 0, CPUID_EBX}, {0x80000021, 0, CPUID_ECX}, {0x80000021, 0, CPUID_EDX},
+        {0x1, 0, CPUID_ECX},        {0x1, 0, CPUID_EDX},        {0x7, 0, CPUID_EBX},        {0x7, 0, CPUID_ECX},
+        {0x7, 0, CPUID_EDX},        {0x7, 1, CPUID_EAX},        {0x7, 1, CPUID_EBX},        {0x7, 1, CPUID_ECX},
+        {0x7, 1, CPUID_EDX},        {0x7, 2, CPUID_EAX},        {0x7, 2, CPUID_EBX},        {0x7, 2, CPUID_ECX},
+        {0x7, 2, CPUID_EDX},        {0x80000001, 0, CPUID_EBX}, {0x80000001, 0, CPUID_ECX}, {0x80000001, 0, CPUID_EDX},
+        {0x80000008, 0, CPUID_EBX}, {0x80000021, 0, CPUID_EAX}, {0x80000021, 0, CPUID_EBX}, {0x80000021, 0, CPUID_ECX},
+        {0x80000021, 0, CPUID_EDX},
 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))

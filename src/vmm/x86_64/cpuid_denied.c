@@ -15,16 +15,16 @@
 static const struct {
         uint32_t function, last_index;
 } kept_leaves[] = {
-        {0x00000000, 0},  /* highest leaf, vendor */
-        {0x00000001, 0},  /* family, model, stepping; features */
-        {0x00000002, 0},  /* cache and TLB descriptors */
-        {0x00000004, 7},  /* caches (Intel) */
-        {0x00000006, 0},  /* of power management only: the APIC timer never stops */
-        {0x00000007, 2},  /* features */
-        {0x0000000d, 63}, /* XSAVE state components */
-        {0x00000024, 1},  /* AVX10 */
-        {0x80000000, 0},  /* highest extended leaf */
-        {0x80000001, 0},  /* features */
+        {0x00000000, 0},                                    /* highest leaf, vendor */
+        {0x00000001, 0},                                    /* family, model, stepping; features */
+        {0x00000002, 0},                                    /* cache and TLB descriptors */
+        {0x00000004, 7},                                    /* caches (Intel) */
+        {0x00000006, 0},                                    /* of power management only: the APIC timer never stops */
+        {0x00000007, 2},                                    /* features */
+        {0x0000000d, 63},                                   /* XSAVE state components */
+        {0x00000024, 1},                                    /* AVX10 */
+        {0x80000000, 0},                                    /* highest extended leaf */
+        {0x80000001, 0},                                    /* features */
         {0x80000002, 0},  {0x80000003, 0}, {0x80000004, 0}, /* brand string */
         {0x80000005, 0},  {0x80000006, 0},                  /* L1; L2, L3 */
         {0x80000007, 0},                                    /* of power management only: invariant TSC */

@@ -58,7 +58,7 @@ static int set_levels(struct cpuid_table *t, uint32_t function, unsigned int vcp
 
                 if (!entry)
                         return -E2BIG;
-                entry->eax = level == 1 ? id_bits(vcpus) : 0; /* bits of the id below the next level */
+                entry->eax = level == 1 ? id_bits(vcpus) : 0;          /* bits of the id below the next level */
                 entry->ebx = level == 0 ? 1 : level == 1 ? vcpus : 0;  /* processors at this level */
                 entry->ecx = level | (level < 2 ? level + 1 : 0) << 8; /* type: 1 thread, 2 core, 0 none */
                 entry->edx = 0;

@@ -25,9 +25,8 @@
 #define RTE_MASKED        (1ULL << 16)
 #define RTE_DESTINATION   (0xffULL << 56)
 /* Delivery status (bit 12) and remote IRR are read only. */
-#define RTE_WRITABLE                                                                            \
-        (RTE_VECTOR | RTE_DELIVERY_MODE | RTE_LOGICAL | RTE_POLARITY | RTE_LEVEL | RTE_MASKED | \
-         RTE_DESTINATION)
+#define RTE_WRITABLE \
+        (RTE_VECTOR | RTE_DELIVERY_MODE | RTE_LOGICAL | RTE_POLARITY | RTE_LEVEL | RTE_MASKED | RTE_DESTINATION)
 
 enum delivery_mode {
         DELIVERY_FIXED = 0,
@@ -88,16 +87,14 @@ static struct ioapic_msi entry_message(uint64_t entry)
 }
 
 /* Stores an entry and reports the change when it is one of the EOI routes. */
-static void entry_store(struct ioapic *io, const struct ioapic_ops *ops, void *ctx, unsigned int pin,
-                        uint64_t entry)
+static void entry_store(struct ioapic *io, const struct ioapic_ops *ops, void *ctx, unsigned int pin, uint64_t entry)
 {
         uint64_t old = io->redirection[pin];
         struct ioapic_msi before = entry_message(old), after = entry_message(entry);
         bool had_route = entry_has_eoi_route(old), has_route = entry_has_eoi_route(entry);
 
         io->redirection[pin] = entry;
-        if (had_route != has_route ||
-            (has_route && (before.address != after.address || before.data != after.data)))
+        if (had_route != has_route || (has_route && (before.address != after.address || before.data != after.data)))
                 ops->routes_changed(ctx);
 }
 
@@ -113,8 +110,8 @@ static void level_service(struct ioapic *io, const struct ioapic_ops *ops, void 
         ops->deliver(ctx, &msi);
 }
 
-static void redirection_write(struct ioapic *io, const struct ioapic_ops *ops, void *ctx, unsigned int pin,
-                              bool high, uint32_t value)
+static void redirection_write(struct ioapic *io, const struct ioapic_ops *ops, void *ctx, unsigned int pin, bool high,
+                              uint32_t value)
 {
         uint64_t old = io->redirection[pin], entry;
 
@@ -177,8 +174,8 @@ uint32_t ioapic_read(const struct ioapic *io, uint32_t offset, unsigned int len)
         }
 }
 
-void ioapic_write(struct ioapic *io, const struct ioapic_ops *ops, void *ctx, uint32_t offset,
-                  unsigned int len, uint32_t value)
+void ioapic_write(struct ioapic *io, const struct ioapic_ops *ops, void *ctx, uint32_t offset, unsigned int len,
+                  uint32_t value)
 {
         if (len != 4)
                 return;
@@ -230,8 +227,7 @@ void ioapic_eoi(struct ioapic *io, const struct ioapic_ops *ops, void *ctx, uint
 
 bool ioapic_message(const struct ioapic *io, unsigned int pin, struct ioapic_msi *ret)
 {
-        if (pin >= LAYOUT_IOAPIC_PINS || (io->redirection[pin] & RTE_MASKED) ||
-            !entry_sends(io->redirection[pin]))
+        if (pin >= LAYOUT_IOAPIC_PINS || (io->redirection[pin] & RTE_MASKED) || !entry_sends(io->redirection[pin]))
                 return false;
         *ret = entry_message(io->redirection[pin]);
         return true;

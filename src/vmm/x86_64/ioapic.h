@@ -43,15 +43,14 @@ void ioapic_init(struct ioapic *io);
  * IOWIN (0x10) and EOI (0x40, write only) do something; everything else reads 0 and ignores writes.
  */
 uint32_t ioapic_read(const struct ioapic *io, uint32_t offset, unsigned int len);
-void ioapic_write(struct ioapic *io, const struct ioapic_ops *ops, void *ctx, uint32_t offset,
-                  unsigned int len, uint32_t value);
+void ioapic_write(struct ioapic *io, const struct ioapic_ops *ops, void *ctx, uint32_t offset, unsigned int len,
+                  uint32_t value);
 
 /*
  * Drives a pin (0..23; others are ignored). Edge pins deliver on 0->1, and an edge while masked is lost;
  * level pins deliver while 1, unmasked and not in service.
  */
-void ioapic_set_line(struct ioapic *io, const struct ioapic_ops *ops, void *ctx, unsigned int pin,
-                     bool level);
+void ioapic_set_line(struct ioapic *io, const struct ioapic_ops *ops, void *ctx, unsigned int pin, bool level);
 
 /*
  * KVM_EXIT_IOAPIC_EOI or a write of the EOI register: clears remote IRR of level entries with that vector; a

@@ -31,8 +31,8 @@ static bool rows_valid(const struct msr_range *rows, size_t count)
  * and writing have ranges of their own. A range starts at a row and takes in all later rows that its bitmap
  * can reach.
  */
-static int plan_ranges(const struct msr_range *rows, size_t count, uint8_t access,
-                       struct kvm_msr_filter_range *ranges, size_t *range_count)
+static int plan_ranges(const struct msr_range *rows, size_t count, uint8_t access, struct kvm_msr_filter_range *ranges,
+                       size_t *range_count)
 {
         struct kvm_msr_filter_range *current = NULL;
 

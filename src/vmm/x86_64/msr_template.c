@@ -12,8 +12,7 @@
 const struct msr_range msr_template[] = {
         /* Time, identity, local APIC. */
         {0x10, 0x10, RW, "IA32_TIME_STAMP_COUNTER"},
-        {0x17, 0x17, R,
-         "IA32_PLATFORM_ID"}, /* 0 from KVM; read early by new Linux, which cannot take a #GP */
+        {0x17, 0x17, R, "IA32_PLATFORM_ID"}, /* 0 from KVM; read early by new Linux, which cannot take a #GP */
         {0x1b, 0x1b, RW, "IA32_APIC_BASE"},
         {0x3b, 0x3b, RW, "IA32_TSC_ADJUST"},
         /* What a guest needs to mitigate the processor's bugs. */

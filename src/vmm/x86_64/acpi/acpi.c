@@ -17,8 +17,7 @@ static const uint8_t dsdt_aml[] = {
 #define TABLE_ROOM(size) (((size) + TABLE_ALIGN - 1) / TABLE_ALIGN * TABLE_ALIGN)
 #define TABLE_ROOM_ALL                                                                 \
         (TABLE_ROOM(sizeof(struct acpi_rsdp)) + TABLE_ROOM(sizeof(struct acpi_xsdt)) + \
-         TABLE_ROOM(sizeof(struct acpi_fadt)) + TABLE_ROOM(sizeof(struct acpi_madt)) + \
-         TABLE_ROOM(sizeof(dsdt_aml)))
+         TABLE_ROOM(sizeof(struct acpi_fadt)) + TABLE_ROOM(sizeof(struct acpi_madt)) + TABLE_ROOM(sizeof(dsdt_aml)))
 
 _Static_assert(LAYOUT_ACPI % TABLE_ALIGN == 0, "the RSDP comes first");
 _Static_assert(TABLE_ROOM_ALL <= LAYOUT_ACPI_END - LAYOUT_ACPI, "the tables of the largest machine fit");
@@ -61,8 +60,7 @@ static int table_put(struct table_area *area, const void *table, size_t len, gpa
         int r = guest_ram_write(area->ram, area->next, table, len);
 
         if (r < 0)
-                return err_set(e, r, "write an ACPI table at guest address 0x%llx",
-                               (unsigned long long)area->next);
+                return err_set(e, r, "write an ACPI table at guest address 0x%llx", (unsigned long long)area->next);
         *ret = area->next;
         area->next += TABLE_ROOM(len);
         return 0;
@@ -106,8 +104,7 @@ static int fadt_put(struct table_area *area, gpa_t dsdt, gpa_t *ret, struct err 
 static int madt_put(struct table_area *area, unsigned int vcpus, gpa_t *ret, struct err *e)
 {
         struct acpi_madt madt = {
-                .header =
-                        header("APIC", 5, offsetof(struct acpi_madt, lapic) + vcpus * sizeof(madt.lapic[0])),
+                .header = header("APIC", 5, offsetof(struct acpi_madt, lapic) + vcpus * sizeof(madt.lapic[0])),
                 .local_apic_address = LAYOUT_LAPIC,
                 .ioapic = {.type = ACPI_MADT_IOAPIC,
                            .length = sizeof(madt.ioapic),
