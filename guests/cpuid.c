@@ -165,10 +165,11 @@ static bool print_msr_list(const char *list, bool write)
 
 unsigned int guest_main(const struct boot_info *boot)
 {
-        /* The architectural ranges, the PMU, machine checks, the TSC deadline, x2APIC, XSAVE, AMD's, KVM's
-         * own and Hyper-V's. */
-        static const char broad[] = "0-4ff,6e0,700-8ff,d90-daf,c0000080-c0000105,c0010000-c0010300,c0011000-c0011040,"
-                                    "40000000-400000ff,4b564d00-4b564d10";
+        /* The architectural ranges, the PMU, machine checks, shadow stacks, the TSC deadline, x2APIC, XSAVE, AMD's,
+         * KVM's own and Hyper-V's. */
+        static const char broad[] =
+                "0-4ff,6a0-6a8,6e0,700-8ff,d90-daf,c0000080-c0000105,c0010000-c0010300,c0011000-c0011040,"
+                "40000000-400000ff,4b564d00-4b564d10";
         const char *list = boot_option(boot, "msr");
 
         print_cpuid();
