@@ -58,7 +58,8 @@ def _state():
                 found.add(f"ids {slot}")
         except FileNotFoundError:
             pass
-    return found | {f"{STATE}/{n}" for n in _listing(STATE)}
+    # The two directories are made once for all guests and stay.
+    return found | {f"{STATE}/{n}" for n in _listing(STATE) if n not in ("guests", "ids")}
 
 
 def _cgroups():

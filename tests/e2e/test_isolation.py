@@ -15,7 +15,7 @@ import proc
 from bulkhead import Guests, needs_kvm
 from host import Host, wait_until
 
-pytestmark = needs_kvm
+pytestmark = [pytest.mark.both, needs_kvm]
 
 MEMORY = 64 << 20
 VCPUS = 2
