@@ -42,7 +42,7 @@ lint: ## check layout, layers and shell scripts; build with gcc and clang, warni
 bench: ## measure (see bench/README.md)
 	@tools/install-packages build guest
 	@$(MAKE) --no-print-directory compile
-	@bench/run
+	@bench/start.py
 
 install: all ## install; PREFIX is set by: meson setup --prefix /usr build; DESTDIR is obeyed
 	@meson install -C $(BUILD) --no-rebuild

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -61,6 +62,7 @@ int json_spec_read(const char *path, struct guest_spec *ret, struct err *e)
 {
         _cleanup_fd_ int in = open(path, O_RDONLY | O_CLOEXEC), out = -1;
         struct guest_spec bytes;
+        struct stat st;
         int r;
 
         if (in < 0) {
@@ -68,6 +70,10 @@ int json_spec_read(const char *path, struct guest_spec *ret, struct err *e)
                 if (e)
                         e->status = STATUS_USAGE;
                 return r;
+        }
+        if (fstat(in, &st) == 0 && S_ISDIR(st.st_mode)) {
+                err_bad(e, STATUS_USAGE, "the configuration %s is a directory; give a JSON file", path);
+                return -EISDIR;
         }
         out = scratch_open("", 0, e);
         if (out < 0)

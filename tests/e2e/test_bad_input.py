@@ -320,7 +320,6 @@ def test_configuration_that_is_missing(refused, tmp_path):
     assert "guest.json" in refused(arguments("--config", tmp_path / "guest.json"), Status.USAGE)
 
 
-@pytest.mark.xfail(strict=True, reason="a directory given for the configuration ends with status 1 instead of 2")
 def test_configuration_that_is_a_directory(refused, tmp_path):
     refused(arguments("--config", tmp_path), Status.USAGE)
 

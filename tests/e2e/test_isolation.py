@@ -268,6 +268,7 @@ def loop_device(tmp_path):
     image = tmp_path / "disk"
     image.write_bytes(b"")
     os.truncate(image, 1 << 20)
+    subprocess.run(["modprobe", "--quiet", "loop"], check=False)  # where it is no module, it is there or not
     r = subprocess.run(["losetup", "--find", "--show", str(image)], capture_output=True, text=True)
     if r.returncode != 0:
         pytest.skip(f"this host has no loop device to limit: {r.stderr.strip()}")
