@@ -8,22 +8,15 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/sys.h"
-
-static int64_t now_ms(void)
-{
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static int end_wait(int pidfd, int timeout_ms)
 {
         struct pollfd p = {.fd = pidfd, .events = POLLIN};
-        int64_t end = now_ms() + timeout_ms, left;
+        int64_t end = clock_now_ms() + timeout_ms, left;
 
-        while ((left = end - now_ms()) > 0) {
+        while ((left = end - clock_now_ms()) > 0) {
                 int n = poll(&p, 1, (int)left);
 
                 if (n > 0)

@@ -6,10 +6,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 #define ESCAPE_KEY 0x1d /* Ctrl-] */
 
@@ -159,21 +159,13 @@ void console_handle(struct console *c, const struct pollfd *p)
                 c->to_out.start = c->to_out.end;
 }
 
-static int64_t now_ms(void)
-{
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 void console_detach(struct console *c, int timeout_ms)
 {
-        int64_t end = now_ms() + timeout_ms;
+        int64_t end = clock_now_ms() + timeout_ms;
 
         c->to_guest.start = c->to_guest.end;
         while (c->guest_fd >= 0 || buffered(&c->to_out) > 0) {
-                int64_t left = end - now_ms();
+                int64_t left = end - clock_now_ms();
                 struct pollfd p[CONSOLE_POLLS];
 
                 if (left <= 0)

@@ -6,10 +6,10 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/sys.h"
 
 enum phase { CLONED, BUILDING, LOADING, RUNNING, ENDING };
@@ -22,14 +22,6 @@ struct loop {
         bool done;
         struct run_result result;
 };
-
-static int64_t now_ms(void)
-{
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static int layers_judge(uint64_t have, uint64_t required, struct err *e)
 {
@@ -104,7 +96,7 @@ static int on_end(struct loop *l, const struct control_end *m, struct err *e)
                 return err_set(e, -EPROTO, "the VMM ends for reason %u", m->reason);
         }
         l->phase = ENDING;
-        l->deadline_ms = now_ms() + RUN_END_TIMEOUT_MS;
+        l->deadline_ms = clock_now_ms() + RUN_END_TIMEOUT_MS;
         return 0;
 }
 
@@ -221,7 +213,7 @@ static int loop_step(struct loop *l, struct err *e)
                 {.fd = l->p.control_fd, .events = POLLIN},
                 {.fd = l->run->signal_fd, .events = POLLIN},
         };
-        int64_t left = l->deadline_ms == INT64_MAX ? -1 : l->deadline_ms - now_ms();
+        int64_t left = l->deadline_ms == INT64_MAX ? -1 : l->deadline_ms - clock_now_ms();
         int r;
 
         if (l->deadline_ms != INT64_MAX && left <= 0) {
@@ -257,7 +249,7 @@ int guest_run(const struct guest_run *run, struct run_result *ret, struct err *e
         struct loop l = {
                 .run = run,
                 .p = VMM_PROCESS_INIT,
-                .deadline_ms = now_ms() + RUN_START_TIMEOUT_MS,
+                .deadline_ms = clock_now_ms() + RUN_START_TIMEOUT_MS,
         };
         int r = vmm_process_start(&run->start, &l.p, e);
 

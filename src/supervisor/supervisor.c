@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "jail/jail.h"
 #include "state/state.h"
@@ -180,14 +181,6 @@ static int restart_delay(struct supervisor *s, int delay_ms)
         return info.ssi_signo == SIGUSR1 ? 0 : (int)info.ssi_signo;
 }
 
-static int64_t now_ms(void)
-{
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static int run_until_end(struct supervisor *s, struct run_result *result, struct err *e)
 {
         const struct guest_run run = {
@@ -206,12 +199,12 @@ static int run_until_end(struct supervisor *s, struct run_result *result, struct
         int delay_ms = 0;
 
         for (;;) {
-                int64_t start = now_ms();
+                int64_t start = clock_now_ms();
                 int r = guest_run(&run, result, e);
 
                 if (r < 0 || result->reason != RUN_RESET || s->spec->on_reset == ON_RESET_EXIT)
                         return r;
-                if (now_ms() - start >= RESET_QUICK_MS)
+                if (clock_now_ms() - start >= RESET_QUICK_MS)
                         delay_ms = 0;
                 else if (delay_ms == 0)
                         delay_ms = RESET_DELAY_MIN_MS;

@@ -9,7 +9,7 @@ import proc
 
 SLOW = float(os.environ.get("BULKHEAD_SLOW", "1"))  # this host is that many times slower than a usual one
 STATE = Path("/run/bulkhead")
-PREFIX = f"e2e{os.getpid()}-"  # of all names in this session: guests of others are nobody's leftovers
+PREFIX = f"e2e{os.getpid()}-"  # of all names in this run: guests of others are nobody's leftovers
 
 PR_SET_CHILD_SUBREAPER = 36
 
