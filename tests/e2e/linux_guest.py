@@ -20,7 +20,6 @@ TOOLS = ROOT / "tools"
 BUILD = Path(os.environ.get("BULKHEAD_BUILD", ROOT / "build")).resolve()
 KERNELS = BUILD / "kernel"  # of tools/fetch-kernel: vmlinuz (bzImage), and vmlinux (ELF with a PVH note), its content
 GUESTS = BUILD / "guests"
-INSIDE_LAB = "LAB" in os.environ
 
 
 def processor_flags():
@@ -44,10 +43,6 @@ SLOW = float(os.environ.get("BULKHEAD_SLOW", "1"))  # this machine is that many 
 
 # The longest that a guest may take to say the next thing.
 PATIENCE_S = 20 * SLOW
-
-# QEMU before 9.0 does not tell the lab's kernel when a guest sets XCR0 (no SVM intercept for XSETBV), so KVM reports
-# the wrong XSAVE size in CPUID, and Linux notices.
-LAB_CMDLINE = " noxsave" if INSIDE_LAB else ""
 
 MODULES = "button evdev"  # what turns the ACPI power button into an input event
 
@@ -200,7 +195,7 @@ def bare(name, *options, cmdline="", timeout_s=PATIENCE_S, **arguments):
 def linux(kernel="vmlinuz", *options, extra="quiet", **arguments):
     """Boots Linux into INIT; the guest's boot_s says how long that took."""
     guest = Guest(KERNELS / kernel, "--initrd", initrd(), *options,
-                  cmdline=f"console=ttyS0 panic=-1 {extra}{LAB_CMDLINE}", **arguments)
+                  cmdline=f"console=ttyS0 panic=-1 {extra}", **arguments)
     try:
         guest.expect("guest is up\n")
         guest.boot_s = time.monotonic() - guest.begun
