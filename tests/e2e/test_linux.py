@@ -116,7 +116,7 @@ def test_console_is_a_16550a_with_an_interrupt(machine):
     assert re.search(r"ttyS0 at I/O 0x3f8 \(irq = [1-9]\d*, .*\) is a 16550A", machine.shell("dmesg | grep ttyS0"))
 
 
-@pytest.mark.slow  # in the lab each byte takes so long that the guest's watchdogs bark
+@pytest.mark.slow  # every byte is an exit and a wake-up: long in the lab
 def test_console_carries_much_output_intact(machine):
     machine.shell("dmesg -n 1; seq 1000000 1002500 >/tmp/log")
     expected = machine.shell("md5sum </tmp/log").split()[0]
@@ -125,7 +125,7 @@ def test_console_carries_much_output_intact(machine):
     assert hashlib.md5(output.encode("latin-1")).hexdigest() == expected
 
 
-@pytest.mark.slow  # in the lab each byte takes so long that the guest's watchdogs bark
+@pytest.mark.slow  # every byte is an exit and a wake-up: long in the lab
 def test_console_carries_much_input_intact(machine):
     lines = "".join(f"{n} {'x' * (n % 90)} {n * n}\n" for n in range(250))
     assert len(lines) > 10_000
@@ -153,7 +153,7 @@ def test_nothing_strange_in_the_boot_log(machine):
         assert expected in log
 
 
-@pytest.mark.slow  # in the lab each byte takes so long that the guest's watchdogs bark
+@pytest.mark.slow  # every byte is an exit and a wake-up: long in the lab
 def test_eight_busy_processors_leave_the_console_alive():
     with linux(cpus=8) as guest:
         guest.shell("for n in 1 2 3 4 5 6 7 8; do while :; do :; done & done")
