@@ -19,6 +19,15 @@ static void wake_main(void)
         (void)!write(VMM_FD_WAKE, &one, sizeof(one));
 }
 
+static void fail_locked(struct machine *m, const struct err *e)
+{
+        if (m->stop != STOP_NO)
+                return;
+        m->stop = STOP_FAILED;
+        m->failure = *e;
+        wake_main();
+}
+
 /* ---- interrupts ---- */
 
 static void ioapic_deliver(void *ctx, const struct ioapic_msi *msi)
@@ -61,9 +70,7 @@ static void ioapic_routes_changed(void *ctx)
                 struct err e = ERR_INIT;
 
                 err_set(&e, -errno, "tell KVM the I/O APIC's level-triggered routes");
-                m->failure = m->stop == STOP_NO ? e : m->failure;
-                m->stop = m->stop == STOP_NO ? STOP_FAILED : m->stop;
-                wake_main();
+                fail_locked(m, &e);
         }
 }
 
@@ -302,11 +309,7 @@ void machine_end(struct machine *m, enum control_reason reason, uint32_t verdict
 void machine_fail(struct machine *m, const struct err *e)
 {
         pthread_mutex_lock(&m->lock);
-        if (m->stop == STOP_NO) {
-                m->stop = STOP_FAILED;
-                m->failure = *e;
-                wake_main();
-        }
+        fail_locked(m, e);
         pthread_mutex_unlock(&m->lock);
 }
 
