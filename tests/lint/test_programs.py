@@ -3,6 +3,7 @@
 Those on the start path and in the jail are static-pie: an interpreter would be a file that the jail does not have, and
 a needed library one that is mapped from the host. readelf's words are in binutils' documentation.
 """
+import json
 import os
 import re
 import subprocess
@@ -58,6 +59,17 @@ def link(directory, *flags):
     source.write_text("int main(void) { return 0; }\n")
     subprocess.run(["cc", "-o", program, source, *flags], check=True, stderr=subprocess.DEVNULL)
     return readelf(program)
+
+
+def introspect(what):
+    return json.loads(subprocess.run(["meson", "introspect", what, BUILD], check=True, stdout=subprocess.PIPE).stdout)
+
+
+def test_no_program_that_leaves_something_out_is_installed():
+    targets = [target for target in introspect("--targets") if "/tests/" in target["defined_in"]]
+    assert len([target for target in targets if "leave_out" in target["defined_in"]]) > 50
+    assert [target["name"] for target in targets if target["installed"]] == []
+    assert [path for path in introspect("--installed") if "/tests/" in path] == []
 
 
 @pytest.mark.parametrize("flags, weakness", [

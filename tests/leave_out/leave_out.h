@@ -1,0 +1,27 @@
+/*
+ * Programs that leave parts of the jail out, for tests of what each part is good for. README.md tells how to make one.
+ *
+ * They are the product's own object files, linked again so that calls between them (ld --wrap) pass through this
+ * directory's code, which leaves out what the build names. The product's sources know nothing of it.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "jail/policy.h"
+
+/* Is this unit (README.md lists them) among those that the build leaves out? */
+bool leaves_out(const char *unit);
+
+/* The system call, whatever is left out. */
+long __real_syscall(long call, long a, long b, long c, long d, long e, long f);
+
+/* From here on calls are those with which the supervisor narrows itself, or they are no longer. */
+void leave_out_narrowing(bool now);
+
+/*
+ * For tests that link a program of their own from these parts and define it: called by the thread that has just
+ * installed a filter, or has left one out, with that filter. In bulkhead-vmm these are policy_vmm_main and
+ * policy_vmm_vcpu, each thread's last step before it meets the others and the guest runs.
+ */
+void leave_out_after_filter(const struct jail_policy *policy);
