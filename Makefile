@@ -3,14 +3,14 @@
 BUILD ?= build
 export BULKHEAD_BUILD := $(abspath $(BUILD))
 
-.PHONY: all demo test test-all lint bench install clean help
+.PHONY: all demo test test-all sanitize lint bench install clean help
 .DEFAULT_GOAL := all
 
 all: ## build everything; build/bulkhead runs from there
 	@tools/install-packages --check build
 	@$(MAKE) --no-print-directory compile
 
-# Not for the command line: what all, demo, test, bench and install share once the packages are there.
+# Not for the command line: what all, demo, test, sanitize, bench and install share once the packages are there.
 .PHONY: compile
 compile: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -33,6 +33,11 @@ test-all: ## the same with the tests that are marked slow
 	@tools/install-packages build guest test
 	@$(MAKE) --no-print-directory compile
 	@tests/run --all
+
+sanitize: ## build with sanitizers, run unit tests and bare-metal guests (needs root)
+	@tools/install-packages build test
+	@$(MAKE) --no-print-directory compile
+	@tests/run --all sanitize
 
 lint: ## check layout, layers and shell scripts; build with gcc and clang, warnings being errors
 	@tools/install-packages build test lint

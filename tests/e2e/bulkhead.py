@@ -24,6 +24,10 @@ BUILD = Path(os.environ.get("BULKHEAD_BUILD", REPO / "build"))
 GUESTS = Path(os.environ.get("BULKHEAD_GUESTS", BUILD / "guests"))
 PROGRAM = BUILD / "bulkhead"
 
+SANITIZED = (BUILD / "tests/jail").exists()  # a build with a sanitizer and a test jail
+NOTICE = re.compile(rb"bulkhead: TEST BUILD, has a test jail and a sanitizer: \S+\r?\n")
+FINDING = re.compile(rb"(ERROR|WARNING): \w+Sanitizer|runtime error: ")
+
 EMULATED_RING0 = Path("/sys/module/kvm_pvm").exists()  # a KVM without hardware virtualization
 
 
@@ -69,6 +73,12 @@ def command(*args, **kwargs):
     """Runs a bulkhead command to its end."""
     return subprocess.run([PROGRAM, *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True,
                           timeout=seconds(30), **kwargs)
+
+
+def own_words(errors):
+    """What a program said on standard error, without the notice of a sanitized build; a finding is a failure."""
+    assert not FINDING.search(errors), errors.decode(errors="replace")
+    return NOTICE.sub(b"", errors) if SANITIZED else errors
 
 
 class State:
@@ -153,6 +163,8 @@ class Guest:
                 continue
             attribute = self._readers[fd]
             setattr(self, attribute, getattr(self, attribute) + data)
+        if SANITIZED:
+            self.errors = NOTICE.sub(b"", self.errors)
         return True
 
     def _read_until(self, done, timeout, what):
@@ -180,9 +192,12 @@ class Guest:
                                             f"errors {self.errors!r}")
             if not self.read(0.01):
                 time.sleep(0.005)
+        self._read_rest()
+        return self.status_now()
+
+    def _read_rest(self):
         while self._readers and self.read(0.0) and select.select(list(self._readers), [], [], 0)[0]:
             pass
-        return self.status_now()
 
     def signal(self, number):
         os.kill(self.supervisor, number)
@@ -197,6 +212,7 @@ class Guest:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        self._read_rest()
         for pid in self._vmms:
             reap(pid)
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
@@ -298,6 +314,8 @@ class Guests:
         return guest
 
     def close(self):
-        for guest in self._all:
+        closed, self._all = self._all, []
+        for guest in closed:
             guest.close()
-        self._all.clear()
+        for guest in closed:
+            own_words(guest.errors + guest.output)

@@ -11,7 +11,9 @@ BULKHEAD_SLOW    how many times slower than a usual host this one is: time limit
 import pytest
 
 import host as host_module
-from bulkhead import Guests
+from bulkhead import SANITIZED, Guests
+
+collect_ignore = [] if SANITIZED else ["test_sanitized.py"]  # about builds with a sanitizer only
 
 
 @pytest.fixture(scope="session", autouse=True)

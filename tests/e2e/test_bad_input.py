@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 import elf
-from bulkhead import BUILD, GUESTS, Guests, Status, needs_kvm, new_name, run_arguments
+from bulkhead import BUILD, GUESTS, Guests, Status, needs_kvm, new_name, own_words, run_arguments
 from elf import BASE, HALT, Segment
 from host import seconds
 
@@ -26,9 +26,10 @@ def refused(host):
         r = subprocess.run([os.fspath(a) for a in argv], cwd=host.cwd, stdin=subprocess.DEVNULL, capture_output=True,
                            timeout=seconds(timeout))
         assert r.returncode == status and output.startswith(r.stdout), (r.stdout, r.stderr)
-        assert re.fullmatch(rb"bulkhead(-json)?: [ -~]+\n", r.stderr), r.stderr
+        errors = own_words(r.stderr)
+        assert re.fullmatch(rb"bulkhead(-json)?: [ -~]+\n", errors), errors
         host.assert_clean()
-        return r.stderr.decode()
+        return errors.decode()
     return run
 
 

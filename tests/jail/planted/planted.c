@@ -1,0 +1,66 @@
+/*
+ * One fault each, by which a test sees that a finding in bulkhead-vmm, or in the supervisor, fails a run: the programs
+ * that have one are the sanitized build's with a call replaced by the linker. PLANT says which.
+ */
+#include <stdlib.h>
+
+#include "state/state.h"
+#include "vmm/exits.h"
+
+#define PLANT_OVERFLOW  1 /* a vCPU thread writes past a heap block */
+#define PLANT_UNDEFINED 2 /* a vCPU thread overflows an integer */
+#define PLANT_RACE      3 /* threads count without a lock */
+#define PLANT_STATE     4 /* the supervisor writes past a heap block */
+
+static volatile unsigned int one = 1; /* a value that the compiler does not know */
+
+#if PLANT == PLANT_OVERFLOW || PLANT == PLANT_STATE
+static void fault(void)
+{
+        volatile char *block = malloc(one);
+
+        if (block)
+                block[one] = 0;
+        free((void *)block);
+}
+#elif PLANT == PLANT_UNDEFINED
+static void fault(void)
+{
+        volatile int sum = 0x7fffffff;
+
+        sum += (int)one;
+}
+#else
+static void fault(void)
+{
+        /* Long enough for two threads to be here at once. */
+        for (int i = 0; i < 1000000; i++)
+                one++;
+}
+#endif
+
+#if PLANT == PLANT_STATE
+int __real_state_write(const struct state_guest *g, const struct guest_state *s, struct err *e);
+int __wrap_state_write(const struct state_guest *g, const struct guest_state *s, struct err *e);
+int __wrap_state_write(const struct state_guest *g, const struct guest_state *s, struct err *e)
+{
+        fault();
+        return __real_state_write(g, s, e);
+}
+#elif PLANT == PLANT_RACE
+bool __real_machine_stopping(struct machine *m);
+bool __wrap_machine_stopping(struct machine *m);
+bool __wrap_machine_stopping(struct machine *m)
+{
+        fault();
+        return __real_machine_stopping(m);
+}
+#else
+void __real_vcpu_handle_exit(struct vcpu *v, int error);
+void __wrap_vcpu_handle_exit(struct vcpu *v, int error);
+void __wrap_vcpu_handle_exit(struct vcpu *v, int error)
+{
+        fault();
+        __real_vcpu_handle_exit(v, error);
+}
+#endif
