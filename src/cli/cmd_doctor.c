@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "cli/commands.h"
@@ -37,7 +38,7 @@ static const char *result_word(const struct doctor_check *check, enum doctor_res
 
 static const char *remedy_of(const struct doctor_check *check, const struct doctor_answer *a)
 {
-        return a->remedy ? a->remedy : check->remedy;
+        return a->remedy[0] ? a->remedy : check->remedy;
 }
 
 static void instructions_list(struct examination *x)
@@ -140,7 +141,7 @@ int cmd_doctor(int argc, char *argv[], struct err *e)
                 return STATUS_OK;
         }
         real_host_open(&ctx, &host);
-        x.count = doctor_checks(x.checks);
+        x.count = doctor_checks(geteuid() == 0, x.checks);
         doctor_ask(&host, x.checks, x.count, x.answers, &x.verdict);
         real_host_close(&ctx);
         instructions_list(&x);

@@ -63,11 +63,14 @@ static bool is_ending(int proc_fd)
         return readlinkat(proc_fd, "exe", program, sizeof(program)) < 0 && (errno == ENOENT || errno == ESRCH);
 }
 
-static int facts_read(int proc_fd, struct inspection *x, struct err *e)
+static int facts_read(const struct state_dir *d, int proc_fd, struct inspection *x, struct err *e)
 {
         struct inspect_facts *f = &x->facts;
-        int r;
+        char base[CGROUP_BASE_MAX];
+        int r = state_cgroup_base(d, x->state.spec.name, base);
 
+        if (r < 0 && r != -ENOENT)
+                return err_set(e, r, "read where the cgroup of guest \"%s\" is", x->state.spec.name);
         f->pid = x->state.vmm.pid;
         r = inspect_threads(proc_fd, f);
         if (r == 0)
@@ -79,7 +82,7 @@ static int facts_read(int proc_fd, struct inspection *x, struct err *e)
         if (r == 0)
                 r = inspect_memory(proc_fd, f);
         if (r == 0)
-                r = inspect_cgroup(proc_fd, &x->state.spec, f);
+                r = inspect_cgroup(proc_fd, &x->state.spec, base, f);
         /* What is read of a process that is ending means nothing, an error as little as an answer. */
         if (is_ending(proc_fd))
                 return ended(e, x->state.spec.name);
@@ -110,7 +113,7 @@ static int inspect(const struct state_dir *d, const struct report_options *o, bo
         proc_fd = process_open(&x.state, e);
         if (proc_fd < 0)
                 return proc_fd;
-        r = facts_read(proc_fd, &x, e);
+        r = facts_read(d, proc_fd, &x, e);
         if (r < 0)
                 return r;
         *ret_contradicted = layers_read(&x);

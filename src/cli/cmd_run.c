@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include "cli/commands.h"
 #include "cli/json_helper.h"
 #include "cli/spec_flags.h"
+#include "cli/user_session.h"
 #include "spec/supervisor_fds.h"
 
 static int spec_build(int argc, char *argv[], const struct run_options *o, struct guest_spec *s, struct err *e)
@@ -26,11 +28,21 @@ static int spec_build(int argc, char *argv[], const struct run_options *o, struc
         return r < 0 ? r : guest_spec_validate(s, e);
 }
 
+/* All that the supervisor gets of the environment: where an ordinary user's runtime directory is. NULL for root. */
+static char *runtime_dir_variable(char *buf, size_t size)
+{
+        const char *value = getenv("XDG_RUNTIME_DIR");
+        int n = geteuid() == 0 || !value ? 0 : snprintf(buf, size, "XDG_RUNTIME_DIR=%s", value);
+
+        return n > 0 && (size_t)n < size ? buf : NULL;
+}
+
 /* Becomes the supervisor: this process is the guest's from here on. Returns only on failure. */
 static int supervisor_exec(const struct guest_spec *s, struct err *e)
 {
         char *const argv[] = {(char *)(uintptr_t) "bulkhead-supervisor", (char *)(uintptr_t)s->name, NULL};
-        char *const envp[] = {NULL};
+        char runtime_dir[SPEC_PATH_MAX];
+        char *const envp[] = {runtime_dir_variable(runtime_dir, sizeof(runtime_dir)), NULL};
         _cleanup_fd_ int program = beside_open("bulkhead-supervisor", e);
         int spec_fd, r;
 
@@ -68,6 +80,8 @@ int cmd_run(int argc, char *argv[], struct err *e)
                 fputs(run_help, stdout);
                 return STATUS_OK;
         }
+        if (!o.print_config)
+                user_session_enter_scope(argc, argv);
         if (spec_build(argc, argv, &o, &spec, e) < 0)
                 return (int)e->status;
         if (o.print_config)

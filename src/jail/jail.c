@@ -15,10 +15,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/prctl.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/sys.h"
 #include "jail/jail_stages.h"
 #include "spec/control.h"
@@ -33,20 +35,22 @@ const struct jail_layer_info jail_layers[LAYER_COUNT] = {
         [LAYER_CGROUP_NS] = {"cgroup namespace", BY_KERNEL, "a kernel with CONFIG_CGROUPS (4.6 or later)"},
         [LAYER_TIME_NS] = {"time namespace", BY_KERNEL, "a kernel with CONFIG_TIME_NS (5.6 or later)"},
         [LAYER_CGROUP_LIMITS] = {"cgroup limits", REQUIRED_FOR_ROOT,
-                                 "the memory, pids, cpu and io controllers under /sys/fs/cgroup"},
+                                 "the memory, pids, cpu and io controllers; a user: from a systemd session"},
         [LAYER_FDS] = {"descriptor table", REQUIRED, "a kernel with close_range(2) (5.9 or later)"},
         [LAYER_ROOT] = {"empty read-only root", REQUIRED, "a kernel with fsopen(2) (5.2 or later)"},
         [LAYER_NET_EMPTY] = {"empty network", REQUIRED, "a network namespace whose loopback starts down"},
         [LAYER_LIMITS] = {"resource limits", REQUIRED, "setrlimit(2)"},
         [LAYER_NO_NEW_NS] = {"no further namespaces", REQUIRED, "a mounted /proc with sys/user"},
-        [LAYER_MEMFD_NOEXEC] = {"memfd never executable", BY_KERNEL, "Linux 6.3 or later"},
+        [LAYER_MEMFD_NOEXEC] = {"memfd never executable", BY_KERNEL, "Linux 6.3 or later, and root to start the guest"},
         [LAYER_STORE_BYPASS] = {"store-bypass mitigation", BY_KERNEL,
                                 "a processor and kernel that let a task switch it (spec_store_bypass_disable=prctl)"},
         [LAYER_INDIRECT_BRANCH] = {"indirect-branch mitigation", BY_KERNEL,
                                    "a processor and kernel that let a task switch it (spectre_v2_user=prctl)"},
         [LAYER_CORE_SCHED] = {"core scheduling", BY_KERNEL, "CONFIG_SCHED_CORE on a host with SMT"},
         [LAYER_NO_MERGE] = {"no memory merging", BY_KERNEL, "Linux 6.4 or later with CONFIG_KSM"},
-        [LAYER_IDS] = {"unprivileged ids", REQUIRED, "CAP_SETUID and CAP_SETGID for the supervisor"},
+        [LAYER_IDS] = {"unprivileged ids", REQUIRED, "CAP_SETUID and CAP_SETGID for root's supervisor"},
+        [LAYER_OWN_IDS] = {"ids of its own", REQUIRED_FOR_ROOT,
+                           "64 subordinate ids of the user (/etc/subuid, /etc/subgid) and newuidmap"},
         [LAYER_NO_NEW_PRIVS] = {"no_new_privs", REQUIRED, "prctl(2)"},
         [LAYER_SECCOMP] = {"system-call filter", REQUIRED, "a kernel with CONFIG_SECCOMP_FILTER"},
         [LAYER_DUMPABLE] = {"not dumpable", REQUIRED, "prctl(2)"},
@@ -83,6 +87,10 @@ static int child_run(struct jail *j, struct err *e)
         struct control_jailed jailed = {.head = CONTROL_HEADER(CONTROL_JAILED, sizeof(jailed))};
         int r;
 
+        /* An ordinary user's supervisor has no right beyond the user's, and the files in /proc by which ids are mapped
+         * belong to root while this process is not dumpable, as its parent is. The program closes this again. */
+        if (j->req->by_user && syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+                return err_set(e, -errno, "let the user map the ids");
         /* No controlling terminal: nothing of the guest can push input into the operator's. */
         if (syscall(SYS_setsid) < 0)
                 return err_set(e, -errno, "leave the terminal's session");
@@ -162,29 +170,34 @@ int jail_start(const struct jail_request *req, pid_t *ret_pid, int *ret_pidfd, u
         return 0;
 }
 
-static int map_write(pid_t pid, const char *file, uint32_t host_id)
+static int proc_write(pid_t pid, const char *file, const char *text)
 {
-        _cleanup_fd_ int fd = -1;
-        char path[64], map[64];
-        int n;
+        char path[64];
 
         snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
-        n = snprintf(map, sizeof(map), "1 %u %u\n", host_id, JAIL_IDS_PER_GUEST);
-        fd = open(path, O_WRONLY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        return write(fd, map, (size_t)n) == n ? 0 : -errno;
+        return io_write_file_at(AT_FDCWD, path, text);
 }
 
-int jail_map_ids(pid_t pid, uint32_t host_id, struct err *e)
+static int map_write(pid_t pid, const char *file, uint32_t first, uint32_t count)
 {
-        int r = map_write(pid, "uid_map", host_id);
+        char map[64];
+
+        snprintf(map, sizeof(map), "1 %u %u\n", first, count);
+        return proc_write(pid, file, map);
+}
+
+int jail_map_ids(pid_t pid, const struct jail_ids *ids, struct err *e)
+{
+        /* user_namespaces(7): who may not change groups at all may not let another leave one that denies him. */
+        int r = ids->count == 1 ? proc_write(pid, "setgroups", "deny") : 0;
 
         if (r == 0)
-                r = map_write(pid, "gid_map", host_id);
+                r = map_write(pid, "uid_map", ids->uid, ids->count);
+        if (r == 0)
+                r = map_write(pid, "gid_map", ids->gid, ids->count);
         if (r < 0) {
-                err_set(e, r, "map ids %u..%u into the guest's user namespace", host_id,
-                        host_id + JAIL_IDS_PER_GUEST - 1);
+                err_set(e, r, "map %u ids from uid %u and gid %u on into the guest's user namespace", ids->count,
+                        ids->uid, ids->gid);
                 if (e)
                         e->status = STATUS_ISOLATION;
                 return r;

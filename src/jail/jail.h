@@ -19,6 +19,12 @@ struct jail_fd {
         int fd, target;
 };
 
+/* The host ids of a guest: uids uid.. and gids gid.., mapped to inside ids 1..count. */
+struct jail_ids {
+        uint32_t uid, gid;
+        uint32_t count; /* JAIL_IDS_PER_GUEST, or 1: the ids of an ordinary user who has no others */
+};
+
 struct jail_limits {
         uint64_t open_files;      /* RLIMIT_NOFILE: one more than the highest fd */
         uint64_t processes;       /* RLIMIT_NPROC */
@@ -33,8 +39,9 @@ struct jail_request {
         int program_fd;                   /* executed with execveat(2) */
         const char *program_name;         /* argv[0] */
         const struct jail_cgroup *cgroup; /* NULL: none can be had (not root) */
-        uint32_t host_id;                 /* first of the JAIL_IDS_PER_GUEST host uids and gids */
         uint32_t inside_id;               /* uid and gid of the program inside: 1..JAIL_IDS_PER_GUEST */
+        bool by_user;                     /* started by an ordinary user */
+        bool own_ids;                     /* false: the one id is the user's, whose groups cannot be left */
         struct jail_limits limits;
         const struct jail_policy *policy; /* the setup filter; the program narrows it further itself */
 };
@@ -47,9 +54,8 @@ struct jail_request {
  */
 int jail_start(const struct jail_request *req, pid_t *ret_pid, int *ret_pidfd, uint64_t *ret_layers, struct err *e);
 
-/* Writes the child's uid and gid maps: inside 1..JAIL_IDS_PER_GUEST to host host_id... Needs CAP_SETUID and CAP_SETGID.
- */
-int jail_map_ids(pid_t pid, uint32_t host_id, struct err *e);
+/* Writes the child's uid and gid maps. Needs CAP_SETUID and CAP_SETGID, or that the one id is the caller's. */
+int jail_map_ids(pid_t pid, const struct jail_ids *ids, struct err *e);
 
 /*
  * The second half, called by the program itself right after exec and before it starts a thread: what exec resets or

@@ -50,13 +50,13 @@ static size_t hierarchies(const char *ret[CGROUP_V1_MAX])
         return CGROUP_V1_MAX;
 }
 
-static void path_of(char *buf, size_t size, const char *hierarchy, const char *name)
-{
-        snprintf(buf, size, CGROUP_ROOT "/%s%s" CGROUP_PARENT "%s%s", hierarchy, *hierarchy ? "/" : "", name ? "/" : "",
-                 name ? name : "");
-}
+#define PATH_SIZE (CGROUP_BASE_MAX + 128)
 
-#define CGROUP_PATH_MAX 256
+static void path_of(char *buf, size_t size, const char *hierarchy, const char *base, const char *name)
+{
+        snprintf(buf, size, CGROUP_ROOT "%s%s%s/" CGROUP_PARENT "%s%s", *hierarchy ? "/" : "", hierarchy, base,
+                 name ? "/" : "", name ? name : "");
+}
 
 __attribute__((format(printf, 3, 4))) static int limit_write(int dir, const char *file, const char *fmt, ...)
 {
@@ -175,43 +175,51 @@ static int limits_v1(int dir, const char *controller, const struct cgroup_limits
         return io_limits_v1(dir, l, e);
 }
 
-/* Makes the directory of all guests; in the unified hierarchy, with the controllers enabled for what is below it. */
-static int parent_make(const char *hierarchy)
+/* Where systemd delegates to users, it keeps io back: only a guest with I/O limits needs it, and those will not take.
+ */
+static int controllers_enable(const char *file, bool delegated)
 {
-        char path[CGROUP_PATH_MAX];
+        int r = io_write_file_at(AT_FDCWD, file, "+memory +pids +cpu +io");
+
+        return r < 0 && delegated ? io_write_file_at(AT_FDCWD, file, "+memory +pids +cpu") : r;
+}
+
+/* Makes the directory of all guests; in the unified hierarchy, with the controllers enabled for what is below it. */
+static int parent_make(const char *hierarchy, const char *base)
+{
+        char path[PATH_SIZE], control[PATH_SIZE + 32];
         int r;
 
-        path_of(path, sizeof(path), hierarchy, NULL);
+        path_of(path, sizeof(path), hierarchy, base, NULL);
         if (mkdir(path, 0755) < 0 && errno != EEXIST)
                 return -errno;
         if (*hierarchy)
                 return 0;
         /* Even if it was there: another guest may have made it a moment ago and not be this far yet. */
-        r = io_write_file_at(AT_FDCWD, CGROUP_ROOT "/cgroup.subtree_control", "+memory +pids +cpu +io");
-        if (r == 0)
-                r = io_write_file_at(AT_FDCWD, CGROUP_ROOT "/" CGROUP_PARENT "/cgroup.subtree_control",
-                                     "+memory +pids +cpu +io");
-        return r;
+        snprintf(control, sizeof(control), CGROUP_ROOT "%s/cgroup.subtree_control", base);
+        r = controllers_enable(control, *base != '\0');
+        snprintf(control, sizeof(control), "%s/cgroup.subtree_control", path);
+        return r < 0 ? r : controllers_enable(control, *base != '\0');
 }
 
 /* Makes the guest's directory in one hierarchy. Returns a directory fd or a negative errno. */
-static int directory_make(const char *hierarchy, const char *name, struct err *e)
+static int directory_make(const char *hierarchy, const char *base, const char *name, struct err *e)
 {
         const bool unified = *hierarchy == '\0';
-        char path[CGROUP_PATH_MAX];
+        char path[PATH_SIZE];
         int r, fd;
 
-        path_of(path, sizeof(path), hierarchy, name);
-        r = unified ? parent_make(hierarchy) : 0;
+        path_of(path, sizeof(path), hierarchy, base, name);
+        r = unified ? parent_make(hierarchy, base) : 0;
         for (int i = 0; i < CREATE_RETRIES; i++) {
                 if (r == 0)
                         r = mkdir(path, 0755) < 0 ? -errno : 0;
                 if (r == -EEXIST)
                         /* The name is ours: this is left over from a guest that is gone. */
-                        r = jail_cgroup_remove(name, NULL) < 0 ? -EBUSY : -ENOENT;
+                        r = jail_cgroup_remove(base, name, NULL) < 0 ? -EBUSY : -ENOENT;
                 if (r != -ENOENT)
                         break;
-                r = parent_make(hierarchy);
+                r = parent_make(hierarchy, base);
         }
         fd = r < 0 ? r : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (r == 0 && fd < 0)
@@ -226,10 +234,10 @@ static int directory_make(const char *hierarchy, const char *name, struct err *e
         return fd;
 }
 
-static int hierarchy_prepare(const char *hierarchy, const char *name, const struct cgroup_limits *limits,
-                             struct jail_cgroup *cg, struct err *e)
+static int hierarchy_prepare(const char *hierarchy, const char *base, const char *name,
+                             const struct cgroup_limits *limits, struct jail_cgroup *cg, struct err *e)
 {
-        _cleanup_fd_ int dir = directory_make(hierarchy, name, e);
+        _cleanup_fd_ int dir = directory_make(hierarchy, base, name, e);
         int r;
 
         if (dir < 0)
@@ -248,18 +256,19 @@ static int hierarchy_prepare(const char *hierarchy, const char *name, const stru
         return 0;
 }
 
-int jail_cgroup_create(const char *name, const struct cgroup_limits *limits, struct jail_cgroup *ret, struct err *e)
+int jail_cgroup_create(const char *base, const char *name, const struct cgroup_limits *limits, struct jail_cgroup *ret,
+                       struct err *e)
 {
         struct jail_cgroup cg = {.unified_fd = -1};
         const char *list[CGROUP_V1_MAX];
         size_t count = hierarchies(list);
 
         for (size_t i = 0; i < count; i++) {
-                int r = hierarchy_prepare(list[i], name, limits, &cg, e);
+                int r = hierarchy_prepare(list[i], base, name, limits, &cg, e);
 
                 if (r < 0) {
                         jail_cgroup_close(&cg);
-                        (void)jail_cgroup_remove(name, NULL); /* the error to tell is the first one */
+                        (void)jail_cgroup_remove(base, name, NULL); /* the error to tell is the first one */
                         return r;
                 }
         }
@@ -278,7 +287,7 @@ void jail_cgroup_close(struct jail_cgroup *cg)
 /* Kills every process that the cgroup at path lists. */
 static void processes_kill(const char *path)
 {
-        char file[CGROUP_PATH_MAX + 32], line[32];
+        char file[PATH_SIZE + 32], line[32];
         FILE *f;
 
         snprintf(file, sizeof(file), "%s/cgroup.kill", path);
@@ -313,39 +322,39 @@ static int directory_remove(const char *path)
         }
 }
 
-static void parent_remove(const char *hierarchy)
+static void parent_remove(const char *hierarchy, const char *base)
 {
-        char path[CGROUP_PATH_MAX];
+        char path[PATH_SIZE];
 
-        path_of(path, sizeof(path), hierarchy, NULL);
+        path_of(path, sizeof(path), hierarchy, base, NULL);
         /* Fails while another guest is there, which is as it should be. */
         (void)rmdir(path);
 }
 
-void jail_cgroup_remove_parent(void)
+void jail_cgroup_remove_parent(const char *base)
 {
         const char *list[CGROUP_V1_MAX];
         size_t count = hierarchies(list);
 
         for (size_t i = 0; i < count; i++)
-                parent_remove(list[i]);
+                parent_remove(list[i], base);
 }
 
-int jail_cgroup_remove(const char *name, struct err *e)
+int jail_cgroup_remove(const char *base, const char *name, struct err *e)
 {
         const char *list[CGROUP_V1_MAX];
         size_t count = hierarchies(list);
         int result = 0;
 
         for (size_t i = 0; i < count; i++) {
-                char path[CGROUP_PATH_MAX];
+                char path[PATH_SIZE];
                 int r;
 
-                path_of(path, sizeof(path), list[i], name);
+                path_of(path, sizeof(path), list[i], base, name);
                 r = directory_remove(path);
                 if (r < 0)
                         result = err_set(e, r, "remove the cgroup %s", path);
-                parent_remove(list[i]);
+                parent_remove(list[i], base);
         }
         return result;
 }

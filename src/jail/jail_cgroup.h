@@ -15,6 +15,7 @@
 #define CGROUP_ROOT      "/sys/fs/cgroup" /* where distributions mount it (systemd.io/CGROUP_DELEGATION) */
 #define CGROUP_PARENT    "bulkhead"
 #define CGROUP_V1_MAX    4   /* memory, pids, cpu, blkio */
+#define CGROUP_BASE_MAX  256 /* bytes of the path of a delegated cgroup, with the terminating zero */
 #define CGROUP_REMOVE_MS 900 /* how long the processes of a killed guest may take to be gone */
 
 struct cgroup_limits {
@@ -32,19 +33,25 @@ struct jail_cgroup {
         size_t tasks_count;
 };
 
+/*
+ * base, here and below: the cgroup under which bulkhead has its own, as a path from the root of the hierarchy: "" for
+ * root, and for an ordinary user the cgroup that was delegated (jail_cgroup_delegated.h).
+ */
+
 /* Creates the cgroup of guest name (whatever an earlier one left behind is removed) and sets every limit, which all
  * must take. Returns 0 or a negative errno with STATUS_ISOLATION. */
-int jail_cgroup_create(const char *name, const struct cgroup_limits *limits, struct jail_cgroup *ret, struct err *e);
+int jail_cgroup_create(const char *base, const char *name, const struct cgroup_limits *limits, struct jail_cgroup *ret,
+                       struct err *e);
 
 /* Closes the descriptors; the directories stay. */
 void jail_cgroup_close(struct jail_cgroup *cg);
 
 /* Kills what is still inside, waits until it is gone, removes the directories of guest name in every hierarchy, and the
  * parent when it is empty. Returns 0 also when there was nothing, or a negative errno. */
-int jail_cgroup_remove(const char *name, struct err *e);
+int jail_cgroup_remove(const char *base, const char *name, struct err *e);
 
 /* Removes the parent in every hierarchy where it is empty, whoever left it: a crash, a removal by hand. */
-void jail_cgroup_remove_parent(void);
+void jail_cgroup_remove_parent(const char *base);
 
 /* True on a host whose cgroups are unified (v2). */
 bool jail_cgroup_is_unified(void);

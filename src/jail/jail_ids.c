@@ -1,7 +1,8 @@
 /*
  * Stage ids: the role's own uid and gid, no group, no capability, no way to get one.
  *
- * Should:  wait until the parent has mapped the ids; become inside_id in every id; empty all five capability sets; lock
+ * Should:  wait until the parent has mapped the ids; leave all groups, where the ids are the guest's own (who has only
+ *          the user's one id may not); become inside_id in every id; empty all five capability sets; lock
  *          the securebits, so that no id means privilege any more; set no_new_privs.
  * Mustn't: trust that changing ids drops capabilities: id 0 is not mapped here, so the kernel's rule for leaving root
  *          does not apply and they are dropped by name.
@@ -67,7 +68,7 @@ int jail_stage_ids(struct jail *j, struct err *e)
         if (r < 0)
                 return r;
         /* Raw calls: the C library would signal threads that do not exist. */
-        if (syscall(SYS_setgroups, 0, NULL) < 0)
+        if (j->req->own_ids && syscall(SYS_setgroups, 0, NULL) < 0)
                 return err_set(e, -errno, "leave all groups");
         if (syscall(SYS_setresgid, id, id, id) < 0 || syscall(SYS_setresuid, id, id, id) < 0)
                 return err_set(e, -errno, "become id %u of the guest", id);
@@ -75,6 +76,8 @@ int jail_stage_ids(struct jail *j, struct err *e)
         if (r < 0)
                 return r;
         j->layers |= LAYER_BIT(LAYER_IDS);
+        if (j->req->own_ids)
+                j->layers |= LAYER_BIT(LAYER_OWN_IDS);
 
         r = prctl4(PR_SET_NO_NEW_PRIVS, 1, 0, 0);
         if (r < 0)

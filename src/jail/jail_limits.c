@@ -4,7 +4,7 @@
  * Should:  no core file; bounded descriptors, threads, file size, locked memory, queues and priorities; first to go
  * when memory runs out; no further namespace of any kind inside this user namespace; memfds never executable. Mustn't:
  * raise a limit; depend on a root that is still there (it goes through the descriptor of /proc). Fails closed: only
- * memfd_noexec, which kernels before 6.3 do not have, may be missing.
+ * memfd_noexec, which kernels before 6.3 do not have and ordinary users may not set, may be missing.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -98,7 +98,8 @@ int jail_stage_limits(struct jail *j, struct err *e)
         r = io_write_file_at(JAIL_FD_PROC, "sys/vm/memfd_noexec", "2");
         if (r == 0)
                 j->layers |= LAYER_BIT(LAYER_MEMFD_NOEXEC);
-        else if (r != -ENOENT)
+        else if (r != -ENOENT &&
+                 !(r == -EACCES && j->req->by_user)) /* it is root's to change, whatever the namespace */
                 return err_set(e, r, "set vm.memfd_noexec to 2");
         /* Nothing after this stage needs a name from the host. */
         close(JAIL_FD_PROC);

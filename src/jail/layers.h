@@ -27,6 +27,7 @@ enum jail_layer {
         LAYER_CORE_SCHED,
         LAYER_NO_MERGE,
         LAYER_IDS,
+        LAYER_OWN_IDS,
         LAYER_NO_NEW_PRIVS,
         LAYER_SECCOMP,
         LAYER_DUMPABLE,

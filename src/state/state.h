@@ -4,6 +4,8 @@
  *   /run/bulkhead/            (root) or $XDG_RUNTIME_DIR/bulkhead, mode 0700
  *     guests/NAME/lock        locked by the supervisor for as long as it lives; the kernel tells its pid
  *     guests/NAME/state       struct guest_state
+ *     guests/NAME/cgroup -> BASE
+ *                             a symbolic link: the delegated cgroup below which an ordinary user's guest has its own
  *                             (the jail mounts its root over this directory in its own mount namespace)
  *     ids/SLOT -> NAME        a symbolic link: which guest owns which block of ids
  *
@@ -19,7 +21,7 @@
 #include "jail/jail.h"
 #include "spec/guest_spec.h"
 
-#define STATE_VERSION  1
+#define STATE_VERSION  2
 #define STATE_DIR_ROOT "/run/bulkhead"
 
 /* Ids for guests when /etc/subuid and /etc/subgid name none for user "bulkhead": above every range that systemd and
@@ -37,8 +39,9 @@ struct process_id {
 struct guest_state {
         uint32_t version, size_bytes;
         struct process_id supervisor, vmm;
-        uint32_t slot, host_id; /* the first of the guest's ids */
-        uint64_t layers;        /* LAYER_BIT()s in force */
+        uint32_t slot; /* STATE_SLOT_NONE: it has none of its own */
+        struct jail_ids ids;
+        uint64_t layers; /* LAYER_BIT()s in force */
         uint32_t landlock_abi;
         uint32_t resets;
         int64_t started_unix; /* seconds */
@@ -70,6 +73,10 @@ int state_guest_take(struct state_dir *d, const char *name, struct state_guest *
  * -EAGAIN when somebody holds it. */
 int state_guest_take_dead(struct state_dir *d, const char *name, struct state_guest *ret);
 
+/* Ends what a dead supervisor left running of its guest, whose name is taken, and removes its cgroup. Returns false
+ * when something lives on. */
+bool state_guest_end(const struct state_dir *d, const char *name);
+
 /* Removes the guest's files and its directory, then gives up the lock. */
 void state_guest_drop(struct state_dir *d, const char *name, struct state_guest *g);
 
@@ -82,10 +89,31 @@ int state_read(const struct state_dir *d, const char *name, struct guest_state *
 /* Pid of the supervisor that holds the lock of name, as the kernel tells it; 0: none does. */
 pid_t state_lock_owner(const struct state_dir *d, const char *name);
 
+/* The ids that guests of this user may have, in blocks of JAIL_IDS_PER_GUEST. */
+struct state_ids_range {
+        uint32_t first_uid, first_gid, blocks;
+};
+
+/*
+ * Finds them in /etc/subuid and /etc/subgid (subuid(5)): for root the lines of user "bulkhead", or the default range;
+ * for an ordinary user the user's own. Returns 0, or -ENOENT when an ordinary user has no block in one of them.
+ */
+int state_ids_range(struct state_ids_range *ret);
+
+#define STATE_SLOT_NONE UINT32_MAX
+
 /* Takes a free block of ids for the guest whose name is taken, or the one that a dead guest of that name left: nothing
- * of that guest may be alive any more. Returns 0 and the slot and its first host id. */
-int state_ids_take(struct state_dir *d, const char *name, uint32_t *ret_slot, uint32_t *ret_host_id, struct err *e);
+ * of that guest may be alive any more. Returns 0 and the slot and its ids. */
+int state_ids_take(struct state_dir *d, const struct state_ids_range *range, const char *name, uint32_t *ret_slot,
+                   struct jail_ids *ret_ids, struct err *e);
 void state_ids_drop(struct state_dir *d, uint32_t slot);
+
+/* Notes below which delegated cgroup the guest has its own, before that is made. */
+int state_cgroup_note(const struct state_guest *g, const char *base, struct err *e);
+
+/* Fills base with where the guest's cgroup is: "" for root's. Returns 0, -ENOENT when the guest has none, or another
+ * negative errno. */
+int state_cgroup_base(const struct state_dir *d, const char *name, char base[CGROUP_BASE_MAX]);
 
 /* Start time of a process (field 22 of its stat), 0 when it does not exist. */
 uint64_t process_start_time(pid_t pid);

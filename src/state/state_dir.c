@@ -150,7 +150,7 @@ int state_guest_take_dead(struct state_dir *d, const char *name, struct state_gu
 
 void state_guest_drop(struct state_dir *d, const char *name, struct state_guest *g)
 {
-        static const char *const files[] = {"state", "state.new"};
+        static const char *const files[] = {"state", "state.new", "cgroup"};
 
         /* A file that is not there needs no removal, and the directory's own removal tells of one that stays. */
         for (size_t i = 0; i < ARRAY_LEN(files); i++)
@@ -189,6 +189,28 @@ int state_read(const struct state_dir *d, const char *name, struct guest_state *
         if (s.version != STATE_VERSION || s.size_bytes != sizeof(s) || guest_spec_validate(&s.spec, NULL) < 0)
                 return -EPROTO;
         *ret = s;
+        return 0;
+}
+
+int state_cgroup_note(const struct state_guest *g, const char *base, struct err *e)
+{
+        (void)unlinkat(g->dir_fd, "cgroup", 0); /* of a guest that is gone */
+        return symlinkat(base, g->dir_fd, "cgroup") < 0 ? err_set(e, -errno, "create %s/cgroup", g->path) : 0;
+}
+
+int state_cgroup_base(const struct state_dir *d, const char *name, char base[CGROUP_BASE_MAX])
+{
+        char path[SPEC_NAME_MAX + 16];
+        ssize_t n;
+
+        base[0] = '\0';
+        if (geteuid() == 0)
+                return 0;
+        snprintf(path, sizeof(path), "%s/cgroup", name);
+        n = readlinkat(d->guests_fd, path, base, CGROUP_BASE_MAX);
+        if (n < 0 || n == CGROUP_BASE_MAX)
+                return n < 0 ? -errno : -ENAMETOOLONG;
+        base[n] = '\0';
         return 0;
 }
 

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +10,10 @@
 #include "base/number.h"
 #include "state/state.h"
 
-/* Finds "bulkhead:FIRST:COUNT" in /etc/subuid or /etc/subgid (subuid(5)). Returns 0 or -ENOENT. */
-static int subordinate_range(const char *file, uint64_t *ret_first, uint64_t *ret_count)
+/* Finds the first line for user or uid in /etc/subuid or /etc/subgid (subuid(5)) with room for a block. Returns 0 or
+ * -ENOENT. */
+static int subordinate_range(const char *file, const char *user, const char *uid, uint32_t *ret_first,
+                             uint32_t *ret_blocks)
 {
         FILE *f = fopen(file, "re");
         char line[256];
@@ -19,35 +22,46 @@ static int subordinate_range(const char *file, uint64_t *ret_first, uint64_t *re
         if (!f)
                 return -ENOENT;
         while (r < 0 && fgets(line, sizeof(line), f)) {
-                char *save = NULL, *user = strtok_r(line, ":\n", &save), *first = strtok_r(NULL, ":\n", &save),
-                     *count = strtok_r(NULL, ":\n", &save);
+                char *save = NULL, *owner = strtok_r(line, ":\n", &save), *start = strtok_r(NULL, ":\n", &save),
+                     *size = strtok_r(NULL, ":\n", &save);
+                uint64_t first, count;
 
-                if (user && first && count && strcmp(user, "bulkhead") == 0 &&
-                    number_parse(first, UINT32_MAX - 1, ret_first) == 0 &&
-                    number_parse(count, UINT32_MAX - 1, ret_count) == 0 && *ret_first > 0)
-                        r = 0;
+                if (!owner || !start || !size || (strcmp(owner, user) != 0 && strcmp(owner, uid) != 0))
+                        continue;
+                if (number_parse(start, UINT32_MAX - 1, &first) < 0 || number_parse(size, UINT32_MAX - 1, &count) < 0)
+                        continue;
+                if (first == 0 || first + count > UINT32_MAX || count < JAIL_IDS_PER_GUEST)
+                        continue;
+                *ret_first = (uint32_t)first;
+                *ret_blocks = (uint32_t)(count / JAIL_IDS_PER_GUEST);
+                r = 0;
         }
         fclose(f);
         return r;
 }
 
-/* The same range must serve as uids and gids, because a guest's ids are the same in both. */
-static void ids_range(uint32_t *ret_first, uint32_t *ret_slots)
+int state_ids_range(struct state_ids_range *ret)
 {
-        uint64_t uid, uids, gid, gids, end;
+        const bool root = geteuid() == 0;
+        const struct passwd *pw = root ? NULL : getpwuid(geteuid());
+        char uid[16] = "";
+        struct state_ids_range r;
+        uint32_t gid_blocks;
+        const char *user = root ? "bulkhead" : pw ? pw->pw_name : "";
 
-        if (subordinate_range("/etc/subuid", &uid, &uids) == 0 && subordinate_range("/etc/subgid", &gid, &gids) == 0) {
-                uint64_t first = uid > gid ? uid : gid;
-
-                end = uid + uids < gid + gids ? uid + uids : gid + gids;
-                if (end <= UINT32_MAX && first + JAIL_IDS_PER_GUEST <= end) {
-                        *ret_first = (uint32_t)first;
-                        *ret_slots = (uint32_t)((end - first) / JAIL_IDS_PER_GUEST);
-                        return;
-                }
-        }
-        *ret_first = STATE_IDS_DEFAULT_FIRST;
-        *ret_slots = STATE_IDS_DEFAULT_COUNT / JAIL_IDS_PER_GUEST;
+        if (!root)
+                snprintf(uid, sizeof(uid), "%u", (unsigned int)geteuid());
+        if (subordinate_range("/etc/subuid", user, uid, &r.first_uid, &r.blocks) == 0 &&
+            subordinate_range("/etc/subgid", user, uid, &r.first_gid, &gid_blocks) == 0) {
+                if (gid_blocks < r.blocks)
+                        r.blocks = gid_blocks;
+        } else if (root)
+                r = (struct state_ids_range){STATE_IDS_DEFAULT_FIRST, STATE_IDS_DEFAULT_FIRST,
+                                             STATE_IDS_DEFAULT_COUNT / JAIL_IDS_PER_GUEST};
+        else
+                return -ENOENT;
+        *ret = r;
+        return 0;
 }
 
 static bool link_is(const struct state_dir *d, const char *link, const char *name)
@@ -58,25 +72,25 @@ static bool link_is(const struct state_dir *d, const char *link, const char *nam
         return n == (ssize_t)strlen(name) && memcmp(owner, name, (size_t)n) == 0;
 }
 
-int state_ids_take(struct state_dir *d, const char *name, uint32_t *ret_slot, uint32_t *ret_host_id, struct err *e)
+int state_ids_take(struct state_dir *d, const struct state_ids_range *range, const char *name, uint32_t *ret_slot,
+                   struct jail_ids *ret_ids, struct err *e)
 {
-        uint32_t first, slots;
-
-        ids_range(&first, &slots);
-        for (uint32_t slot = 0; slot < slots; slot++) {
+        for (uint32_t slot = 0; slot < range->blocks; slot++) {
                 char link[16];
 
                 snprintf(link, sizeof(link), "%u", slot);
                 /* Creating a symbolic link is atomic and carries the owner's name: no moment without either. */
                 if (symlinkat(name, d->ids_fd, link) == 0 || (errno == EEXIST && link_is(d, link, name))) {
                         *ret_slot = slot;
-                        *ret_host_id = first + slot * JAIL_IDS_PER_GUEST;
+                        *ret_ids = (struct jail_ids){.uid = range->first_uid + slot * JAIL_IDS_PER_GUEST,
+                                                     .gid = range->first_gid + slot * JAIL_IDS_PER_GUEST,
+                                                     .count = JAIL_IDS_PER_GUEST};
                         return 0;
                 }
                 if (errno != EEXIST && errno != ENOENT) /* ENOENT: gone since, its turn comes with the next start */
                         return err_set(e, -errno, "take ids for guest \"%s\"", name);
         }
-        return err_set(e, -EUSERS, "take ids for guest \"%s\": all %u blocks are in use", name, slots);
+        return err_set(e, -EUSERS, "take ids for guest \"%s\": all %u blocks are in use", name, range->blocks);
 }
 
 void state_ids_drop(struct state_dir *d, uint32_t slot)

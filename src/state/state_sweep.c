@@ -1,12 +1,14 @@
 /*
  * Sweeping. A supervisor that was killed takes its guest's processes with it, by the kernel's hand; what stays on disk
- * is found by its lock, which nobody holds. Ids are given back last, after the cgroup's removal has proved that no
- * process of the guest is left.
+ * is found by its lock, which nobody holds. Ids are given back last, after the VMM's end, and the removal of the cgroup
+ * where there is one, have proved that no process of the guest is left.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,17 +19,35 @@
 #include "jail/jail_cgroup.h"
 #include "state/state.h"
 
-/* Kills the VMM that the dead guest's state names, in case it is only just dying. */
-static void vmm_kill(const struct state_dir *d, const char *name)
+/* Kills the VMM that the dead guest's state names, in case it is only just dying. Returns false when it lives on. One
+ * that is in no state yet has not seen its guest: it finds its channel closed, and ends. */
+static bool vmm_kill(const struct state_dir *d, const char *name)
 {
         struct guest_state s;
         _cleanup_fd_ int pidfd = -1;
+        struct pollfd p = {.events = POLLIN};
 
         if (state_read(d, name, &s) < 0 || s.vmm.pid <= 0)
-                return;
-        pidfd = sys_pidfd_open(s.vmm.pid);
-        if (pidfd >= 0 && s.vmm.start_time == process_start_time(s.vmm.pid))
-                (void)sys_pidfd_send_signal(pidfd, SIGKILL); /* gone already: fine */
+                return true;
+        p.fd = pidfd = sys_pidfd_open(s.vmm.pid);
+        if (pidfd < 0 || s.vmm.start_time != process_start_time(s.vmm.pid))
+                return true;
+        (void)sys_pidfd_send_signal(pidfd, SIGKILL); /* gone already: fine */
+        return poll(&p, 1, CGROUP_REMOVE_MS) == 1;
+}
+
+/* Removes the guest's cgroup, if it has one. Returns false when something in there lives on. */
+static bool cgroup_remove(const struct state_dir *d, const char *name)
+{
+        char base[CGROUP_BASE_MAX];
+        int r = state_cgroup_base(d, name, base);
+
+        return r == -ENOENT || (r == 0 && jail_cgroup_remove(base, name, NULL) == 0);
+}
+
+bool state_guest_end(const struct state_dir *d, const char *name)
+{
+        return vmm_kill(d, name) && cgroup_remove(d, name);
 }
 
 static void guest_sweep(struct state_dir *d, const char *name)
@@ -38,8 +58,7 @@ static void guest_sweep(struct state_dir *d, const char *name)
                 return;
         if (state_guest_take_dead(d, name, &g) < 0)
                 return;
-        vmm_kill(d, name);
-        if (jail_cgroup_remove(name, NULL) < 0) {
+        if (!state_guest_end(d, name)) {
                 /* Something of it still lives: keep the name and the ids until it does not. */
                 fd_closep(&g.lock_fd);
                 fd_closep(&g.dir_fd);
@@ -88,7 +107,7 @@ void state_sweep(struct state_dir *d, const char *own)
 {
         /* Where there are guests, the last one takes the cgroup's parent along; while ours is there, the removal fails.
          */
-        if (each_entry(d, d->guests_fd, own, guest_sweep) == 0)
-                jail_cgroup_remove_parent();
+        if (each_entry(d, d->guests_fd, own, guest_sweep) == 0 && geteuid() == 0)
+                jail_cgroup_remove_parent("");
         each_entry(d, d->ids_fd, NULL, ids_sweep);
 }

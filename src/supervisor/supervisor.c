@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -13,6 +14,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "jail/jail.h"
+#include "jail/jail_cgroup_delegated.h"
 #include "state/state.h"
 #include "supervisor/console.h"
 #include "supervisor/guest_run.h"
@@ -35,13 +37,34 @@ struct supervisor {
         struct resources resources;
         struct console console;
         int signal_fd;
-        bool slot_taken, cgroup_made, swept, narrowed;
+        bool slot_taken, cgroup_made, swept, narrowed, told;
         struct guest_state state;
+        /* Of an ordinary user: */
+        bool own_ids;            /* else the guest runs as the user */
+        bool delegated;          /* it has a cgroup, below cgroup_base */
+        struct id_mapper mapper; /* with ids of its own */
+        char cgroup_base[CGROUP_BASE_MAX];
 };
 
 static bool is_root(void)
 {
         return geteuid() == 0;
+}
+
+/* One line about the guest, on a terminal that may be raw. */
+__attribute__((format(printf, 2, 3))) static void say(const struct supervisor *s, const char *fmt, ...)
+{
+        char text[4096], line[sizeof(text) + SPEC_NAME_MAX + 32];
+        va_list ap;
+        int n;
+
+        va_start(ap, fmt);
+        vsnprintf(text, sizeof(text), fmt, ap);
+        va_end(ap);
+        n = snprintf(line, sizeof(line), "bulkhead: guest \"%s\" %s%s\n", s->spec->name, text,
+                     s->console.terminal.raw ? "\r" : "");
+        if (n > 0)
+                (void)io_write_all(STDERR_FILENO, line, (size_t)n); /* nobody to tell */
 }
 
 static uint64_t required_layers(const struct guest_spec *spec)
@@ -82,9 +105,49 @@ static int cgroup_make(struct supervisor *s, struct err *e)
                 .io = spec->io_limits,
                 .io_count = spec->io_limit_count,
         };
-        int r = jail_cgroup_create(spec->name, &limits, &s->cgroup, e);
+        int r = jail_cgroup_create(s->cgroup_base, spec->name, &limits, &s->cgroup, e);
 
         s->cgroup_made = r == 0;
+        return r;
+}
+
+/* What an ordinary user can have of what root always has: a cgroup, where one was delegated. */
+static int user_cgroup_make(struct supervisor *s, struct err *e)
+{
+        int r;
+
+        if (!state_guest_end(&s->dir, s->spec->name))
+                return err_set(e, -EBUSY, "end what is left of an earlier guest \"%s\"", s->spec->name);
+        s->delegated = jail_cgroup_delegated(s->cgroup_base);
+        if (!s->delegated) {
+                s->cgroup_base[0] = '\0';
+                if (s->spec->cpu_limit_percent == 0 && s->spec->io_limit_count == 0)
+                        return 0;
+                err_bad(e, STATUS_ISOLATION, "limits of CPU time and I/O were asked for, and no cgroup can be had");
+                err_hint(e, "they need %s", jail_layers[LAYER_CGROUP_LIMITS].remedy);
+                return -EPERM;
+        }
+        r = state_cgroup_note(&s->guest, s->cgroup_base, e);
+        if (r == 0)
+                r = jail_cgroup_enter_leaf(s->cgroup_base, e);
+        return r < 0 ? r : cgroup_make(s, e);
+}
+
+static int ids_take(struct supervisor *s, struct err *e)
+{
+        struct state_ids_range range;
+        int r;
+
+        s->own_ids = state_ids_range(&range) == 0 && (is_root() || id_mapper_available());
+        if (!s->own_ids) {
+                s->state.slot = STATE_SLOT_NONE;
+                s->state.ids = (struct jail_ids){.uid = geteuid(), .gid = getegid(), .count = 1};
+                return 0;
+        }
+        r = state_ids_take(&s->dir, &range, s->spec->name, &s->state.slot, &s->state.ids, e);
+        s->slot_taken = r == 0;
+        if (r == 0 && !is_root())
+                r = id_mapper_start(&s->mapper, &s->state.ids, e);
         return r;
 }
 
@@ -92,13 +155,6 @@ static int prepare(struct supervisor *s, struct err *e)
 {
         int r;
 
-        if (!is_root()) {
-                err_bad(e, STATUS_ISOLATION,
-                        "guests are started by root: an ordinary user cannot have the cgroup "
-                        "limits and the ids that the jail requires");
-                err_hint(e, "run it with sudo");
-                return -EPERM;
-        }
         if (prctl(PR_SET_DUMPABLE, 0) < 0)
                 return err_set(e, -errno, "become undumpable");
         r = signals_open(&s->signal_fd, e);
@@ -111,12 +167,8 @@ static int prepare(struct supervisor *s, struct err *e)
         /* The cgroup first: making it proves that nothing is left of a dead guest of this name, whose ids it may get.
          */
         if (r == 0)
-                r = cgroup_make(s, e);
-        if (r == 0) {
-                r = state_ids_take(&s->dir, s->spec->name, &s->state.slot, &s->state.host_id, e);
-                s->slot_taken = r == 0;
-        }
-        return r;
+                r = is_root() ? cgroup_make(s, e) : user_cgroup_make(s, e);
+        return r == 0 ? ids_take(s, e) : r;
 }
 
 static void sweep(struct supervisor *s)
@@ -136,15 +188,32 @@ static int on_configured(void *ctx, struct err *e)
         sweep(s);
         if (s->narrowed)
                 return 0;
+        if (s->spec->on_reset != ON_RESET_RESTART)
+                id_mapper_stop(&s->mapper);
         r = supervisor_narrow(s->spec->on_reset == ON_RESET_RESTART, e);
         s->narrowed = r == 0;
         return r;
+}
+
+/* The layers that the guest does without, and what each would need, in one line. */
+static void say_absent(struct supervisor *s, uint64_t layers)
+{
+        char line[4096];
+        size_t used = 0;
+
+        for (unsigned int i = 0; i < LAYER_COUNT; i++)
+                if (!(layers & LAYER_BIT(i)))
+                        used += (size_t)snprintf(line + used, sizeof(line) - used, "%s%s (needs %s)", used ? ", " : "",
+                                                 jail_layers[i].name, jail_layers[i].remedy);
+        if (used > 0)
+                say(s, "runs without: %s", line);
 }
 
 /* The guest is up: tell the world about it. */
 static int on_ready(void *ctx, const struct vmm_process *p, struct err *e)
 {
         struct supervisor *s = ctx;
+        int r;
 
         s->state.version = STATE_VERSION;
         s->state.size_bytes = sizeof(s->state);
@@ -156,18 +225,11 @@ static int on_ready(void *ctx, const struct vmm_process *p, struct err *e)
         s->state.landlock_abi = p->landlock_abi;
         s->state.started_unix = (int64_t)time(NULL);
         s->state.spec = *s->spec;
-        return state_write(&s->guest, &s->state, e);
-}
-
-static void say_restart(struct supervisor *s, bool triple_fault, int delay_ms)
-{
-        char line[192];
-        int n = snprintf(line, sizeof(line), "bulkhead: guest \"%s\" %s; it starts again in %d ms%s\n", s->spec->name,
-                         triple_fault ? "ended in a triple fault" : "reset itself", delay_ms,
-                         s->console.terminal.raw ? "\r" : "");
-
-        if (n > 0)
-                (void)io_write_all(STDERR_FILENO, line, (size_t)n); /* nobody to tell */
+        r = state_write(&s->guest, &s->state, e);
+        if (r == 0 && !s->told)
+                say_absent(s, p->layers);
+        s->told = true;
+        return r;
 }
 
 /* Waits before a restart; a signal ends the wait. Returns the signal, or 0. */
@@ -186,9 +248,12 @@ static int run_until_end(struct supervisor *s, struct run_result *result, struct
         const struct guest_run run = {
                 .start = {.spec = s->spec,
                           .resources = &s->resources,
-                          .cgroup = &s->cgroup,
+                          .cgroup = s->cgroup_made ? &s->cgroup : NULL,
                           .staging_dir = s->guest.path,
-                          .host_id = s->state.host_id},
+                          .ids = &s->state.ids,
+                          .by_user = !is_root(),
+                          .own_ids = s->own_ids,
+                          .mapper = s->mapper.pid > 0 ? &s->mapper : NULL},
                 .console = &s->console,
                 .signal_fd = s->signal_fd,
                 .required_layers = required_layers(s->spec),
@@ -211,7 +276,8 @@ static int run_until_end(struct supervisor *s, struct run_result *result, struct
                 else
                         delay_ms = delay_ms * 2 > RESET_DELAY_MAX_MS ? RESET_DELAY_MAX_MS : delay_ms * 2;
                 s->state.resets++;
-                say_restart(s, result->triple_fault, delay_ms);
+                say(s, "%s; it starts again in %d ms",
+                    result->triple_fault ? "ended in a triple fault" : "reset itself", delay_ms);
                 result->signal = restart_delay(s, delay_ms);
                 if (result->signal) {
                         result->reason = RUN_SIGNAL;
@@ -246,9 +312,12 @@ static int release(struct supervisor *s, struct err *e)
         sweep(s); /* where the start failed before it came to that */
         console_fini(&s->console);
         resources_close(&s->resources);
+        id_mapper_stop(&s->mapper);
         jail_cgroup_close(&s->cgroup);
         if (s->cgroup_made)
-                r = jail_cgroup_remove(s->spec->name, e);
+                r = jail_cgroup_remove(s->cgroup_base, s->spec->name, e);
+        if (s->delegated)
+                jail_cgroup_leave_leaf(s->cgroup_base);
         if (r == 0 && s->slot_taken)
                 state_ids_drop(&s->dir, s->state.slot);
         if (r == 0 && s->guest.lock_fd >= 0)
@@ -266,6 +335,7 @@ int supervise(const struct guest_spec *spec, struct err *e)
                 .guest = {.dir_fd = -1, .lock_fd = -1},
                 .cgroup = {.unified_fd = -1},
                 .resources = RESOURCES_INIT,
+                .mapper = ID_MAPPER_INIT,
                 .signal_fd = -1,
         };
         struct run_result result = {.reason = RUN_FAILED};

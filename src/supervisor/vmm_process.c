@@ -43,8 +43,9 @@ int vmm_process_start(const struct vmm_start *s, struct vmm_process *ret, struct
                 .program_fd = s->resources->program_fd,
                 .program_name = "bulkhead-vmm",
                 .cgroup = s->cgroup,
-                .host_id = s->host_id,
                 .inside_id = VMM_INSIDE_ID,
+                .by_user = s->by_user,
+                .own_ids = s->own_ids,
                 .limits = {.open_files = VMM_FD_LIMIT,
                            .processes = VMM_TASKS(s->spec->vcpus),
                            .file_size_bytes = s->spec->memory_bytes},
@@ -68,12 +69,12 @@ int vmm_process_start(const struct vmm_start *s, struct vmm_process *ret, struct
 int vmm_process_map(const struct vmm_start *s, struct vmm_process *p, struct err *e)
 {
         const struct control_header mapped = CONTROL_HEADER(CONTROL_MAPPED, sizeof(mapped));
-        int r = jail_map_ids(p->pid, s->host_id, e);
+        int r = s->mapper ? id_mapper_map(s->mapper, p->pid, e) : jail_map_ids(p->pid, s->ids, e);
 
         if (r == 0) {
                 r = control_send(p->control_fd, &mapped);
-                if (r < 0)
-                        err_set(e, r, "tell the jailed process that its ids are mapped");
+                /* Dead already: its last message, or how it ended, tells more than this does. */
+                r = r < 0 && r != -EPIPE ? err_set(e, r, "tell the jailed process that its ids are mapped") : 0;
         }
         /* The child builds its root meanwhile. */
         return r < 0 ? r : resources_query_cpuid(s->resources, e);

@@ -5,6 +5,7 @@
 
 #include "jail/jail.h"
 #include "spec/control.h"
+#include "supervisor/id_mapper.h"
 #include "supervisor/resources.h"
 
 struct vmm_process {
@@ -23,7 +24,10 @@ struct vmm_start {
         struct resources *resources;
         const struct jail_cgroup *cgroup;
         const char *staging_dir;
-        uint32_t host_id;
+        const struct jail_ids *ids;
+        bool by_user;                   /* started by an ordinary user */
+        bool own_ids;                   /* false: ids is the user's own */
+        const struct id_mapper *mapper; /* NULL: this process has the right to map the ids */
 };
 
 /* Starts it: the child goes on to build its jail by itself. Returns 0 or a negative errno; vmm_process_end() in both

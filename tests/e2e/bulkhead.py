@@ -24,6 +24,8 @@ BUILD = Path(os.environ.get("BULKHEAD_BUILD", REPO / "build"))
 GUESTS = Path(os.environ.get("BULKHEAD_GUESTS", BUILD / "guests"))
 PROGRAM = BUILD / "bulkhead"
 
+# What the host lacks, which is no error: test_ordinary_user.py looks at this line.
+ABSENT = re.compile(rb'bulkhead: guest "[^"]*" runs without: ([^\r\n]*)\r?\n')
 SANITIZED = (BUILD / "tests/jail").exists()  # a build with a sanitizer and a test jail
 NOTICE = re.compile(rb"bulkhead: TEST BUILD, has a test jail and a sanitizer: \S+\r?\n")
 FINDING = re.compile(rb"(ERROR|WARNING): \w+Sanitizer|runtime error: ")
@@ -75,22 +77,27 @@ def command(*args, **kwargs):
                           timeout=seconds(30), **kwargs)
 
 
+def without_notices(text):
+    return ABSENT.sub(b"", NOTICE.sub(b"", text))
+
+
 def own_words(errors):
-    """What a program said on standard error, without the notice of a sanitized build; a finding is a failure."""
+    """What a program said on standard error, without the notices; a finding of a sanitizer is a failure."""
     assert not FINDING.search(errors), errors.decode(errors="replace")
-    return NOTICE.sub(b"", errors) if SANITIZED else errors
+    return without_notices(errors)
 
 
 class State:
     """The head of struct guest_state (src/state/state.h)."""
 
-    FORMAT = struct.Struct("=II iIQ iIQ II QIIq")
+    FORMAT = struct.Struct("=II iIQ iIQ IIII QIIq")
 
     def __init__(self, name):
         data = (STATE / "guests" / name / "state").read_bytes()
-        (version, size, self.supervisor, _, _, self.vmm, _, _, self.slot, self.host_id, self.layers,
+        (version, size, self.supervisor, _, _, self.vmm, _, _, self.slot, self.host_id, self.host_gid,
+         self.id_count, self.layers,
          self.landlock_abi, self.resets, self.started) = self.FORMAT.unpack_from(data)
-        assert (version, size) == (1, len(data)), "struct guest_state has changed: adapt this class"
+        assert (version, size) == (2, len(data)), "struct guest_state has changed: adapt this class"
 
 
 def run_arguments(image, *options, name, mem="64M", cpus=1, cmdline=None):
@@ -106,7 +113,7 @@ class Guest:
 
     def __init__(self, image, *options, cwd, name=None, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **spec):
         self.name = name or new_name()
-        self.output, self.errors = b"", b""
+        self.output, self.said = b"", b""
         argv = run_arguments(image, *options, name=self.name, **spec)
         self._start(argv, cwd, stdin, stdout)
 
@@ -114,10 +121,15 @@ class Guest:
         self.process = subprocess.Popen(argv, cwd=cwd, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE)
         self.supervisor = self.process.pid
         self.stdout = self.process.stdout
-        self._readers = {self.process.stderr.fileno(): "errors"}
+        self._readers = {self.process.stderr.fileno(): "said"}
         if self.stdout:
             self._readers[self.stdout.fileno()] = "output"
         self._vmms = set()
+
+    @property
+    def errors(self):
+        """What it said on standard error, without the notices."""
+        return without_notices(self.said)
 
     def status_now(self):
         """Exit status, negative for a signal; None while it runs."""
@@ -163,8 +175,6 @@ class Guest:
                 continue
             attribute = self._readers[fd]
             setattr(self, attribute, getattr(self, attribute) + data)
-        if SANITIZED:
-            self.errors = NOTICE.sub(b"", self.errors)
         return True
 
     def _read_until(self, done, timeout, what):
@@ -224,6 +234,8 @@ class TerminalGuest(Guest):
     """
     A guest whose console is a terminal.
 
+    Its output has everything it says, too, but for the notices.
+
     A process of ours leads the terminal's session and outlives the guest: with the leader's end the kernel would hang
     up the terminal, and nobody could see any more how the guest left it.
     """
@@ -263,6 +275,11 @@ class TerminalGuest(Guest):
             os.read(hold_r, 1)
         finally:
             os._exit(0)
+
+    def read(self, timeout=0.0):
+        more = super().read(timeout)
+        self.output = without_notices(self.output)
+        return more
 
     def attributes(self):
         return termios.tcgetattr(self._slave)

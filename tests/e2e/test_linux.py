@@ -191,7 +191,7 @@ def test_reboot_is_a_new_vmm_under_the_same_supervisor():
         assert guest.process.poll() is None
         guest.send("poweroff -f\n")
         assert guest.wait() == 0
-        assert guest.err.rest() == f'bulkhead: guest "{guest.name}" reset itself; it starts again in 0 ms\n'
+        assert guest.errors() == f'bulkhead: guest "{guest.name}" reset itself; it starts again in 0 ms\n'
 
 
 @pytest.mark.parametrize("command", ["reboot -f", "echo c >/proc/sysrq-trigger"], ids=["reboot", "panic"])

@@ -36,17 +36,17 @@ int __wrap_supervise(const struct guest_spec *spec, struct err *e)
         return __real_supervise(spec, e);
 }
 
-int __real_jail_cgroup_create(const char *name, const struct cgroup_limits *limits, struct jail_cgroup *ret,
-                              struct err *e);
-int __wrap_jail_cgroup_create(const char *name, const struct cgroup_limits *limits, struct jail_cgroup *ret,
-                              struct err *e);
-int __wrap_jail_cgroup_create(const char *name, const struct cgroup_limits *limits, struct jail_cgroup *ret,
-                              struct err *e)
+int __real_jail_cgroup_create(const char *base, const char *name, const struct cgroup_limits *limits,
+                              struct jail_cgroup *ret, struct err *e);
+int __wrap_jail_cgroup_create(const char *base, const char *name, const struct cgroup_limits *limits,
+                              struct jail_cgroup *ret, struct err *e);
+int __wrap_jail_cgroup_create(const char *base, const char *name, const struct cgroup_limits *limits,
+                              struct jail_cgroup *ret, struct err *e)
 {
         struct cgroup_limits more = *limits;
 
         more.memory_bytes += MORE_MEMORY_BYTES;
-        return __real_jail_cgroup_create(name, &more, ret, e);
+        return __real_jail_cgroup_create(base, name, &more, ret, e);
 }
 
 int __real_jail_stage_fds(struct jail *j, struct err *e);

@@ -54,7 +54,7 @@ int __wrap_jail_start(const struct jail_request *req, pid_t *ret_pid, int *ret_p
         return r;
 }
 
-static int map_write(pid_t pid, const char *file, uint32_t host_id)
+static int map_write(pid_t pid, const char *file, uint32_t first)
 {
         char path[64];
         int n;
@@ -64,23 +64,23 @@ static int map_write(pid_t pid, const char *file, uint32_t host_id)
         fd = open(path, O_WRONLY | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
-        n = dprintf(fd, "0 %u %u\n", host_id, JAIL_IDS_PER_GUEST);
+        n = dprintf(fd, "0 %u %u\n", first, JAIL_IDS_PER_GUEST);
         return n < 0 ? -errno : 0;
 }
 
-int __real_jail_map_ids(pid_t pid, uint32_t host_id, struct err *e);
-int __wrap_jail_map_ids(pid_t pid, uint32_t host_id, struct err *e);
-int __wrap_jail_map_ids(pid_t pid, uint32_t host_id, struct err *e)
+int __real_jail_map_ids(pid_t pid, const struct jail_ids *ids, struct err *e);
+int __wrap_jail_map_ids(pid_t pid, const struct jail_ids *ids, struct err *e);
+int __wrap_jail_map_ids(pid_t pid, const struct jail_ids *ids, struct err *e)
 {
         int r;
 
         if (leaves_out("user_ns"))
                 return 0;
         if (!leaves_out("id_map"))
-                return __real_jail_map_ids(pid, host_id, e);
-        r = map_write(pid, "uid_map", host_id);
+                return __real_jail_map_ids(pid, ids, e);
+        r = map_write(pid, "uid_map", ids->uid);
         if (r == 0)
-                r = map_write(pid, "gid_map", host_id);
+                r = map_write(pid, "gid_map", ids->gid);
         return r < 0 ? err_set(e, r, "map id 0 into the guest's user namespace") : 0;
 }
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <linux/kvm.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,7 +23,8 @@
 #define NOTHING (-1)
 
 struct fake {
-        int kvm_error; /* 0: /dev/kvm opens */
+        int kvm_error;         /* 0: /dev/kvm opens */
+        const char *kvm_group; /* NULL: no group may use it */
         int api_version;
         int cap_missing; /* KVM_CAP_* or NOTHING */
         int probe_bad;   /* PROBE_* or NOTHING */
@@ -41,6 +43,16 @@ struct fake {
 static int fake_kvm_open(void *ctx)
 {
         return ((struct fake *)ctx)->kvm_error;
+}
+
+static int fake_kvm_group(void *ctx, char *name, size_t size)
+{
+        const struct fake *f = ctx;
+
+        if (!f->kvm_group)
+                return -ENOENT;
+        snprintf(name, size, "%s", f->kvm_group);
+        return 0;
 }
 
 static int fake_api_version(void *ctx)
@@ -71,12 +83,12 @@ static int fake_feature(void *ctx, unsigned int feature)
 static struct doctor_check list[DOCTOR_CHECKS_MAX];
 static size_t count;
 
-static void ask(struct fake *f, bool privileged, struct doctor_answer *answers, struct doctor_verdict *v)
+static void ask(struct fake *f, struct doctor_answer *answers, struct doctor_verdict *v)
 {
         const struct doctor_host host = {
                 .ctx = f,
-                .privileged = privileged,
                 .kvm_open = fake_kvm_open,
+                .kvm_group = fake_kvm_group,
                 .kvm_api_version = fake_api_version,
                 .kvm_extension = fake_extension,
                 .guest = fake_guest,
@@ -92,7 +104,7 @@ static size_t only_one(struct fake *f, enum doctor_result expected, struct docto
         struct doctor_answer answers[DOCTOR_CHECKS_MAX];
         size_t found = DOCTOR_CHECKS_MAX;
 
-        ask(f, true, answers, v);
+        ask(f, answers, v);
         for (size_t i = 0; i < count; i++) {
                 if (answers[i].result == RESULT_OK)
                         continue;
@@ -122,7 +134,7 @@ static void test_whole_host(void **state)
         struct doctor_verdict v;
 
         (void)state;
-        ask(&f, true, answers, &v);
+        ask(&f, answers, &v);
         for (size_t i = 0; i < count; i++)
                 assert_int_equal(answers[i].result, RESULT_OK);
         assert_true(v.guests && v.kernels);
@@ -165,7 +177,7 @@ static void test_each_fault_changes_its_line_only(void **state)
                 fault_try(f, seen, NULL);
         }
         for (int i = 0; i < FEATURE_COUNT; i++) {
-                if (i == LAYER_CGROUP_LIMITS) /* asked controller by controller */
+                if (i == LAYER_CGROUP_LIMITS || i == LAYER_OWN_IDS) /* asked part by part */
                         continue;
                 f = WHOLE;
                 f.feature_missing = i;
@@ -205,7 +217,7 @@ static void test_each_bad_end_of_a_guest_counts(void **state)
 
                 f.probe_bad = PROBE_POPCNT;
                 f.probe_result = (enum guest_result)r;
-                ask(&f, true, answers, &v);
+                ask(&f, answers, &v);
                 /* No instruction is blamed for a virtual machine that cannot be set up. */
                 assert_int_equal(v.unknown, r == GUEST_NO_VM);
                 /* What is not offered to guests is not used by them. */
@@ -227,12 +239,12 @@ static void test_no_kvm_device(void **state)
                 size_t unknown = 0;
 
                 f.kvm_error = errors[k];
-                ask(&f, true, answers, &v);
+                ask(&f, answers, &v);
                 assert_false(v.guests || v.kernels);
                 for (size_t i = 0; i < count; i++) {
                         if (strcmp(list[i].id, "kvm-device") == 0) {
                                 assert_int_equal(answers[i].result, RESULT_MISSING);
-                                assert_int_equal(answers[i].remedy != NULL, errors[k] != -ENOENT);
+                                assert_int_equal(answers[i].remedy[0] != '\0', errors[k] != -ENOENT);
                         } else
                                 unknown += answers[i].result == RESULT_UNKNOWN;
                         assert_false(answers[i].result == RESULT_MISSING && strcmp(list[i].id, "kvm-device") != 0);
@@ -243,23 +255,69 @@ static void test_no_kvm_device(void **state)
         }
 }
 
-/* What an ordinary user may not ask is not missing; root is told that it is. */
-static void test_not_permitted(void **state)
+/* Who may not open /dev/kvm is told which group may, or that none does. */
+static void test_permission_names_the_group(void **state)
 {
-        struct doctor_answer answers[DOCTOR_CHECKS_MAX];
-        struct fake f = WHOLE;
-        struct doctor_verdict v;
+        static const char *const groups[] = {"kvm", "virtualization", NULL};
 
         (void)state;
-        f.feature_missing = LAYER_IDS;
-        f.feature_error = -EPERM;
-        ask(&f, false, answers, &v);
-        assert_int_equal(v.missing, 0);
-        assert_int_equal(v.unknown, 1);
-        assert_false(v.guests);
-        ask(&f, true, answers, &v);
-        assert_int_equal(v.missing, 1);
-        assert_int_equal(v.unknown, 0);
+        for (size_t k = 0; k < ARRAY_LEN(groups); k++) {
+                struct doctor_answer answers[DOCTOR_CHECKS_MAX];
+                struct fake f = WHOLE;
+                struct doctor_verdict v;
+
+                f.kvm_error = -EACCES;
+                f.kvm_group = groups[k];
+                ask(&f, answers, &v);
+                assert_string_equal(list[0].id, "kvm-device");
+                assert_non_null(strstr(answers[0].remedy, groups[k] ? groups[k] : "chmod 0660"));
+                assert_int_equal(strstr(answers[0].remedy, "membership") != NULL, groups[k] != NULL);
+        }
+}
+
+/* The obstacles of an ordinary user: each changes its own line, which names the remedy, and only what holds up every
+ * guest holds up his. */
+static void test_ordinary_user(void **state)
+{
+        static const struct {
+                unsigned int feature;
+                const char *id, *remedy;
+                bool guests;
+        } obstacles[] = {
+                {FEATURE_CGROUP_MEMORY, "cgroup-memory", "loginctl enable-linger", true},
+                {FEATURE_CGROUP_PIDS, "cgroup-pids", "Delegate=", true},
+                {FEATURE_CGROUP_CPU, "cgroup-cpu", "Delegate=", true},
+                {FEATURE_CGROUP_IO, "cgroup-io", "Delegate=", true},
+                {FEATURE_SUBORDINATE_IDS, "subordinate-ids", "--add-subuids", true},
+                {FEATURE_ID_PROGRAMS, "id-programs", "uidmap", true},
+                {FEATURE_USERS_NAMESPACES, "users-namespaces", "unprivileged_userns_clone", false},
+                {FEATURE_USERS_APPARMOR, "users-apparmor", "AppArmor profile", false},
+                {LAYER_USER_NS, "user-namespace", "max_user_namespaces", false},
+                {LAYER_MEMFD_NOEXEC, "memfd-never-executable", "root", true},
+        };
+
+        (void)state;
+        count = doctor_checks(false, list);
+        for (size_t k = 0; k < ARRAY_LEN(obstacles); k++) {
+                struct fake f = WHOLE;
+                struct doctor_verdict v;
+                size_t i;
+
+                f.feature_missing = (int)obstacles[k].feature;
+                f.feature_error = -EACCES;
+                i = only_one(&f, RESULT_MISSING, &v);
+                assert_string_equal(list[i].id, obstacles[k].id);
+                assert_non_null(strstr(list[i].remedy, obstacles[k].remedy));
+                assert_int_equal(v.guests, obstacles[k].guests);
+        }
+        count = doctor_checks(true, list);
+        for (size_t k = 0; k < ARRAY_LEN(obstacles); k++) {
+                struct fake f = WHOLE;
+                struct doctor_verdict v;
+
+                f.feature_missing = (int)obstacles[k].feature;
+                verdict_fits(&list[only_one(&f, RESULT_MISSING, &v)], &v);
+        }
 }
 
 /* A limit on namespaces has another remedy than a kernel without them. */
@@ -272,7 +330,7 @@ static void test_namespace_limit(void **state)
         (void)state;
         f.feature_missing = LAYER_NET_NS;
         f.feature_error = -ENOSPC;
-        ask(&f, true, answers, &v);
+        ask(&f, answers, &v);
         assert_int_equal(v.missing, 1);
         for (size_t i = 0; i < count; i++)
                 if (answers[i].result == RESULT_MISSING)
@@ -316,7 +374,7 @@ static void test_child_hangs(void **state)
 static void test_table(void **state)
 {
         (void)state;
-        assert_int_equal(count, 3 + kvm_needs_count + PROBE_COUNT + FEATURE_COUNT - 1);
+        assert_int_equal(count, 3 + kvm_needs_count + PROBE_COUNT + FEATURE_COUNT - 2);
         for (size_t i = 0; i < count; i++) {
                 assert_true(strlen(list[i].title) > 0 && strlen(list[i].remedy) > 0 && strlen(list[i].id) > 0);
                 for (const char *p = list[i].id; *p; p++)
@@ -335,12 +393,13 @@ int main(void)
                 cmocka_unit_test(test_instruction_is_named),
                 cmocka_unit_test(test_each_bad_end_of_a_guest_counts),
                 cmocka_unit_test(test_no_kvm_device),
-                cmocka_unit_test(test_not_permitted),
+                cmocka_unit_test(test_permission_names_the_group),
+                cmocka_unit_test(test_ordinary_user),
                 cmocka_unit_test(test_namespace_limit),
                 cmocka_unit_test(test_child_call),
                 cmocka_unit_test(test_child_hangs),
         };
 
-        count = doctor_checks(list);
+        count = doctor_checks(true, list);
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -217,7 +217,9 @@ static void guest_make_whole(void)
         static const uint64_t limits[LIMIT_COUNT] = {[LIMIT_NOFILE] = VMM_FD_LIMIT, [LIMIT_NPROC] = 7};
 
         memset(&facts, 0, sizeof(facts));
-        claims = (struct guest_state){.layers = LAYERS_ALL, .landlock_abi = 6, .host_id = HOST_ID};
+        claims = (struct guest_state){.layers = LAYERS_ALL,
+                                      .landlock_abi = 6,
+                                      .ids = {HOST_ID, HOST_ID, JAIL_IDS_PER_GUEST}};
         facts.pid = 100;
         for (int i = 0; i < NS_COUNT; i++)
                 facts.ns[i] = (struct ns_facts){.guest = 10 + (uint64_t)i, .own = 1, .init = 1};
@@ -235,6 +237,7 @@ static void guest_make_whole(void)
                 for (int k = 0; k < 4; k++)
                         t->uids[k] = t->gids[k] = HOST_ID;
         }
+        facts.fds_known = true;
         facts.fd_count = 2;
         facts.fds[0] = (struct fd_facts){.number = 0, .kind = FD_NULL};
         facts.fds[1] = (struct fd_facts){.number = VMM_FD_VM, .kind = FD_KVM_VM};
@@ -357,9 +360,16 @@ static bool break_ids(unsigned int n)
                 t->gids[n - 4] = HOST_ID + JAIL_IDS_PER_GUEST;
         else if (n < 8 + CAPS_COUNT)
                 t->caps[n - 8] = 1ULL << 40;
-        else
-                t->groups = 1;
-        return n <= 8 + CAPS_COUNT;
+        return n < 8 + CAPS_COUNT;
+}
+
+static bool break_own_ids(unsigned int n)
+{
+        if (n == 0)
+                facts.threads[facts.thread_count - 1].groups = 1;
+        if (n == 1)
+                claims.ids.count = 1;
+        return n < 2;
 }
 
 static bool break_network(unsigned int n)
@@ -435,6 +445,8 @@ static bool break_layer(enum jail_layer layer, unsigned int n)
                 return break_merging(n);
         case LAYER_IDS:
                 return break_ids(n);
+        case LAYER_OWN_IDS:
+                return break_own_ids(n);
         case LAYER_NO_NEW_PRIVS:
                 last->no_new_privs = 0;
                 return n < 1;

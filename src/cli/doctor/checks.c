@@ -19,6 +19,22 @@ static void answer(struct doctor_answer *ret, enum doctor_result result, const c
         snprintf(ret->detail, sizeof(ret->detail), "%s", detail);
 }
 
+static void remedy(struct doctor_answer *ret, const char *text)
+{
+        snprintf(ret->remedy, sizeof(ret->remedy), "%s", text);
+}
+
+static void remedy_permission(const struct doctor_host *host, struct doctor_answer *ret)
+{
+        char group[64];
+
+        if (host->kvm_group(host->ctx, group, sizeof(group)) < 0)
+                remedy(ret, "a group that may use it (chgrp kvm /dev/kvm; chmod 0660 /dev/kvm), or root");
+        else
+                snprintf(ret->remedy, sizeof(ret->remedy),
+                         "membership in group %s (usermod -aG %s USER, and a new login), or root", group, group);
+}
+
 static void probe_kvm_device(const struct doctor_host *host, int arg, struct doctor_answer *ret)
 {
         int r = host->kvm_open(host->ctx);
@@ -26,10 +42,9 @@ static void probe_kvm_device(const struct doctor_host *host, int arg, struct doc
         (void)arg;
         answer(ret, r < 0 ? RESULT_MISSING : RESULT_OK, r < 0 ? strerror(-r) : "");
         if (r == -EACCES || r == -EPERM)
-                ret->remedy = "membership in group kvm, or root";
+                remedy_permission(host, ret);
         else if (r == -ENODEV || r == -ENXIO)
-                ret->remedy = "virtualization enabled in the firmware (VT-x, AMD-V), not in use by another "
-                              "hypervisor";
+                remedy(ret, "virtualization enabled in the firmware (VT-x, AMD-V), not in use by another hypervisor");
 }
 
 static void probe_kvm_api(const struct doctor_host *host, int arg, struct doctor_answer *ret)
@@ -94,14 +109,11 @@ static void probe_feature(const struct doctor_host *host, int feature, struct do
 {
         int r = host->feature(host->ctx, (unsigned int)feature);
 
-        if ((r == -EPERM || r == -EACCES) && !host->privileged)
-                answer(ret, RESULT_UNKNOWN, "an ordinary user cannot tell: run bulkhead doctor as root");
-        else
-                answer(ret, r < 0 ? RESULT_MISSING : RESULT_OK, r < 0 ? strerror(-r) : "");
+        answer(ret, r < 0 ? RESULT_MISSING : RESULT_OK, r < 0 ? strerror(-r) : "");
         /* namespaces(7): ENOSPC, though the kernel has them. */
         if (r == -ENOSPC && feature <= LAYER_TIME_NS) {
                 answer(ret, RESULT_MISSING, "the limit on their number is reached");
-                ret->remedy = "a higher user.max_*_namespaces (sysctl)";
+                remedy(ret, "a higher user.max_*_namespaces (sysctl)");
         }
         if (feature == LAYER_LANDLOCK && r > 0)
                 snprintf(ret->detail, sizeof(ret->detail), "ABI %d", r);
@@ -124,19 +136,40 @@ static const char *const instruction_ids[PROBE_COUNT] = {
         "guest-xsave",     "guest-smap", "guest-rdtscp", "guest-lar",    "guest-verr",       "guest-syscall",
 };
 
-#define CONTROLLER_REMEDY "the controller under /sys/fs/cgroup, writable by root"
+#define LIMITS_REMEDY                                                                                     \
+        "the controller under /sys/fs/cgroup, writable by root; for an ordinary user: a systemd session " \
+        "(loginctl enable-linger USER) that has it (Delegate= of user@.service)"
 
-static const struct doctor_check other_checks[] = {
-        {"cgroup-memory", "memory limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_MEMORY, CONTROLLER_REMEDY},
-        {"cgroup-pids", "process limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_PIDS, CONTROLLER_REMEDY},
-        {"cgroup-cpu", "CPU limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_CPU, CONTROLLER_REMEDY},
-        {"cgroup-io", "I/O limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_IO, CONTROLLER_REMEDY},
-        {"memfd-seals", "sealed memory files", NEEDED_BY_GUESTS, probe_feature, FEATURE_MEMFD_SEALS,
-         "a kernel with CONFIG_MEMFD_CREATE"},
-        {"runtime-directory", "runtime directory", NEEDED_BY_GUESTS, probe_feature, FEATURE_RUNTIME_DIR,
-         "a directory that only its owner can write, and can: /run/bulkhead, or $XDG_RUNTIME_DIR/bulkhead"},
-        {"subordinate-ids", "subordinate ids", INFORMATIVE, probe_feature, FEATURE_SUBORDINATE_IDS,
-         "lines for user bulkhead in /etc/subuid and /etc/subgid; without, a default range is used"},
+static const struct {
+        struct doctor_check check;  /* its kind is that for root */
+        enum doctor_kind user_kind; /* for an ordinary user */
+} other_checks[] = {
+        {{"cgroup-memory", "memory limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_MEMORY, LIMITS_REMEDY},
+         OPTIONAL},
+        {{"cgroup-pids", "process limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_PIDS, LIMITS_REMEDY},
+         OPTIONAL},
+        {{"cgroup-cpu", "CPU limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_CPU, LIMITS_REMEDY}, OPTIONAL},
+        {{"cgroup-io", "I/O limits", NEEDED_BY_GUESTS, probe_feature, FEATURE_CGROUP_IO, LIMITS_REMEDY}, INFORMATIVE},
+        {{"memfd-seals", "sealed memory files", NEEDED_BY_GUESTS, probe_feature, FEATURE_MEMFD_SEALS,
+          "a kernel with CONFIG_MEMFD_CREATE"},
+         NEEDED_BY_GUESTS},
+        {{"runtime-directory", "runtime directory", NEEDED_BY_GUESTS, probe_feature, FEATURE_RUNTIME_DIR,
+          "a directory that only its owner can write, and can: /run/bulkhead, or $XDG_RUNTIME_DIR/bulkhead"},
+         NEEDED_BY_GUESTS},
+        {{"subordinate-ids", "subordinate ids", INFORMATIVE, probe_feature, FEATURE_SUBORDINATE_IDS,
+          "64 ids or more in /etc/subuid and /etc/subgid: for user bulkhead, else root has a default range; for an "
+          "ordinary user by usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST USER"},
+         OPTIONAL},
+        {{"id-programs", "newuidmap and newgidmap", INFORMATIVE, probe_feature, FEATURE_ID_PROGRAMS,
+          "both in /usr/bin (package uidmap or shadow-utils), for ordinary users"},
+         OPTIONAL},
+        {{"users-namespaces", "user namespaces for ordinary users", INFORMATIVE, probe_feature,
+          FEATURE_USERS_NAMESPACES, "sysctl kernel.unprivileged_userns_clone=1 and user.max_user_namespaces > 0"},
+         NEEDED_BY_GUESTS},
+        {{"users-apparmor", "user namespaces not kept by AppArmor", INFORMATIVE, probe_feature, FEATURE_USERS_APPARMOR,
+          "an AppArmor profile with \"userns,\" for bulkhead-supervisor, or sysctl "
+          "kernel.apparmor_restrict_unprivileged_userns=0"},
+         NEEDED_BY_GUESTS},
 };
 
 /* "cgroup namespace" as "cgroup-namespace". */
@@ -154,7 +187,7 @@ static enum doctor_kind layer_kind(enum jail_requirement requirement)
         return requirement == BY_KERNEL ? OPTIONAL : NEEDED_BY_GUESTS;
 }
 
-size_t doctor_checks(struct doctor_check *list)
+size_t doctor_checks(bool root, struct doctor_check *list)
 {
         size_t n = 0;
 
@@ -181,7 +214,8 @@ size_t doctor_checks(struct doctor_check *list)
                 n++;
         }
         for (int i = 0; i < LAYER_COUNT; i++) {
-                if (i == LAYER_CGROUP_LIMITS) /* one check for each controller */
+                /* One check for each controller; one for the ids, one for the programs that map them. */
+                if (i == LAYER_CGROUP_LIMITS || i == LAYER_OWN_IDS)
                         continue;
                 list[n] = (struct doctor_check){.title = jail_layers[i].name,
                                                 .kind = layer_kind(jail_layers[i].requirement),
@@ -191,8 +225,12 @@ size_t doctor_checks(struct doctor_check *list)
                 id_make(list[n].id, sizeof(list[n].id), jail_layers[i].name);
                 n++;
         }
-        for (size_t i = 0; i < ARRAY_LEN(other_checks); i++)
-                list[n++] = other_checks[i];
+        for (size_t i = 0; i < ARRAY_LEN(other_checks); i++) {
+                list[n] = other_checks[i].check;
+                if (!root)
+                        list[n].kind = other_checks[i].user_kind;
+                n++;
+        }
         return n;
 }
 

@@ -30,15 +30,18 @@ enum doctor_feature {
         FEATURE_MEMFD_SEALS,
         FEATURE_RUNTIME_DIR,
         FEATURE_SUBORDINATE_IDS,
+        FEATURE_ID_PROGRAMS,
+        FEATURE_USERS_NAMESPACES,
+        FEATURE_USERS_APPARMOR,
         FEATURE_COUNT,
 };
 
 /* The host, real (host.c) or made up by a test. */
 struct doctor_host {
         void *ctx;
-        bool privileged;            /* what it answers "not permitted" to is not there, for nobody could ask with more
-                                       right */
         int (*kvm_open)(void *ctx); /* 0 or a negative errno */
+        /* The name of the group that may read and write /dev/kvm. 0 or a negative errno: none may. */
+        int (*kvm_group)(void *ctx, char *name, size_t size);
         int (*kvm_api_version)(void *ctx);        /* the version or a negative errno */
         int (*kvm_extension)(void *ctx, int cap); /* what KVM_CHECK_EXTENSION answers */
         enum guest_result (*guest)(void *ctx, unsigned int probe);
@@ -48,8 +51,8 @@ struct doctor_host {
 
 struct doctor_answer {
         enum doctor_result result;
-        char detail[160];   /* may be empty */
-        const char *remedy; /* NULL: the check's */
+        char detail[160]; /* may be empty */
+        char remedy[256]; /* empty: the check's */
 };
 
 struct doctor_check {
@@ -63,8 +66,12 @@ struct doctor_check {
 
 #define DOCTOR_CHECKS_MAX 128
 
-/* Fills list, of DOCTOR_CHECKS_MAX places, with every check. Returns how many there are. */
-size_t doctor_checks(struct doctor_check *list);
+/*
+ * Fills list, of DOCTOR_CHECKS_MAX places, with every check. Returns how many there are. The checks are the same for
+ * root and for an ordinary user, what they mean is not: root's guests need what a user's can do without, and a user
+ * needs what holds root up nowhere.
+ */
+size_t doctor_checks(bool root, struct doctor_check *list);
 
 struct doctor_verdict {
         bool guests, kernels; /* can be run here */

@@ -74,9 +74,9 @@ static int try_limits(void)
         return setrlimit(RLIMIT_CORE, &none) < 0 ? -errno : 0;
 }
 
-static int try_file(const char *path)
+static int try_file(const char *path, int mode)
 {
-        return access(path, F_OK) < 0 ? -errno : 0;
+        return access(path, mode) < 0 ? -errno : 0;
 }
 
 static int try_ids(void)
@@ -85,6 +85,8 @@ static int try_ids(void)
         struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
         const uint32_t need = 1U << CAP_SETUID | 1U << CAP_SETGID;
 
+        if (geteuid() != 0) /* one who has no right to lose can map the one id */
+                return 0;
         if (syscall(SYS_capget, &head, data) < 0)
                 return -errno;
         return (data[0].effective & need) == need ? 0 : -EPERM;
@@ -141,9 +143,9 @@ int host_layer_try(int layer)
         case LAYER_LIMITS:
                 return try_limits();
         case LAYER_NO_NEW_NS:
-                return try_file("/proc/sys/user/max_user_namespaces");
+                return try_file("/proc/sys/user/max_user_namespaces", F_OK);
         case LAYER_MEMFD_NOEXEC:
-                return try_file("/proc/sys/vm/memfd_noexec");
+                return try_file("/proc/sys/vm/memfd_noexec", W_OK);
         case LAYER_STORE_BYPASS:
                 return try_prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, PR_SPEC_FORCE_DISABLE, 0);
         case LAYER_INDIRECT_BRANCH:
@@ -164,6 +166,7 @@ int host_layer_try(int layer)
                 return try_prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0);
         case LAYER_LANDLOCK:
                 return try_landlock();
+        case LAYER_OWN_IDS:
         case LAYER_CGROUP_LIMITS:
         case LAYER_COUNT:
                 break;

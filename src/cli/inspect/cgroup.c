@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -150,6 +151,12 @@ static int part_read(int dir, int part, const struct guest_spec *spec, struct cg
         case CPU:
                 return cpu_read(dir, c->unified, value, size, &c->parts[CPU].limited);
         default:
+                /* Where the controller was not delegated to the user, a guest can only do without limits. */
+                if (c->unified && spec->io_limit_count == 0 && faccessat(dir, "io.max", F_OK, 0) < 0) {
+                        snprintf(value, size, "no controller, no limit asked for");
+                        c->parts[IO].limited = true;
+                        return 0;
+                }
                 return io_read(dir, c->unified, spec, value, size, &c->parts[IO].limited);
         }
 }
@@ -174,12 +181,12 @@ static int threads_compare(int proc_fd, const struct inspect_facts *f, const cha
         return 0;
 }
 
-int inspect_cgroup(int proc_fd, const struct guest_spec *spec, struct inspect_facts *ret)
+int inspect_cgroup(int proc_fd, const struct guest_spec *spec, const char *base, struct inspect_facts *ret)
 {
         static const char *const v1_names[CGROUP_PARTS] = {"memory", "pids", "cpu", "blkio"};
         static const char *const v2_names[CGROUP_PARTS] = {"memory", "pids", "cpu", "io"};
         struct cgroup_facts *c = &ret->cgroup;
-        char text[TEXT_MAX], expected[SPEC_NAME_MAX + 16];
+        char text[TEXT_MAX], expected[CGROUP_BASE_MAX + SPEC_NAME_MAX + 16];
         bool same = false;
         ssize_t n = io_read_file_at(proc_fd, "cgroup", text, sizeof(text));
         int r = n < 0 ? (int)n : threads_compare(proc_fd, ret, text, &same);
@@ -187,7 +194,7 @@ int inspect_cgroup(int proc_fd, const struct guest_spec *spec, struct inspect_fa
         if (r < 0)
                 return r;
         *c = (struct cgroup_facts){.unified = jail_cgroup_is_unified()};
-        snprintf(expected, sizeof(expected), "/" CGROUP_PARENT "/%s", spec->name);
+        snprintf(expected, sizeof(expected), "%s/" CGROUP_PARENT "/%s", base, spec->name);
         for (int i = 0; i < CGROUP_PARTS; i++) {
                 const char *v1 = v1_names[i];
                 char path[sizeof(c->parts[i].path) + 64];

@@ -95,7 +95,7 @@ struct cgroup_facts {
         struct {
                 const char *controller;
                 char path[256];  /* in its hierarchy; empty: the process is in none */
-                bool of_guest;   /* bulkhead/NAME, and every thread is there */
+                bool of_guest;   /* bulkhead/NAME below its base, and every thread is there */
                 char value[192]; /* the limit as the kernel's file has it */
                 bool limited;
         } parts[CGROUP_PARTS]; /* memory, pids, cpu, io */
@@ -110,6 +110,7 @@ struct inspect_facts {
         size_t thread_count;
         struct fd_facts fds[INSPECT_FDS_MAX];
         size_t fd_count;
+        bool fds_known; /* false: only root may list those of a process that is not dumpable */
         struct root_facts root;
         struct limit_facts limits[LIMIT_COUNT];
         int64_t oom_score_adj;
@@ -128,5 +129,6 @@ int inspect_fds(int proc_fd, struct inspect_facts *ret);
 int inspect_process(int proc_fd, struct inspect_facts *ret);
 int inspect_namespaces(int proc_fd, struct inspect_facts *ret);
 int inspect_memory(int proc_fd, struct inspect_facts *ret);
-/* After inspect_threads(). spec: its name, and the block devices whose limits must be there. */
-int inspect_cgroup(int proc_fd, const struct guest_spec *spec, struct inspect_facts *ret);
+/* After inspect_threads(). spec: its name, and the block devices whose limits must be there; base: the cgroup below
+ * which it has its own. */
+int inspect_cgroup(int proc_fd, const struct guest_spec *spec, const char *base, struct inspect_facts *ret);

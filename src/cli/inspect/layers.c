@@ -56,6 +56,10 @@ static enum layer_found find_cgroup_limits(const struct inspect_facts *f, struct
  * other kinds. */
 static enum layer_found find_fds(const struct inspect_facts *f, struct layer_view *v)
 {
+        if (!f->fds_known) {
+                detail(v, "shown to root");
+                return FOUND_UNKNOWN;
+        }
         for (size_t i = 0; i < f->fd_count; i++)
                 if (f->fds[i].kind == FD_FILE || f->fds[i].kind == FD_OTHER_ANON || f->fds[i].number >= VMM_FD_LIMIT) {
                         detail(v, "descriptor %d: %s", f->fds[i].number, fd_kind_names[f->fds[i].kind]);
@@ -151,10 +155,10 @@ static enum layer_found find_no_merging(const struct inspect_facts *f, struct la
         return f->memory.merge_any == MERGE_ANY_NO ? FOUND_YES : FOUND_UNKNOWN;
 }
 
-static bool ids_of_guest(const uint32_t ids[4], uint32_t first)
+static bool ids_of_guest(const uint32_t ids[4], uint32_t first, uint32_t count)
 {
         for (int i = 0; i < 4; i++)
-                if (ids[i] != ids[0] || ids[i] < first || ids[i] - first >= JAIL_IDS_PER_GUEST)
+                if (ids[i] != ids[0] || ids[i] < first || ids[i] - first >= count)
                         return false;
         return true;
 }
@@ -167,14 +171,27 @@ static enum layer_found find_ids(const struct guest_state *state, const struct i
 
                 for (int k = 0; k < CAPS_COUNT; k++)
                         caps |= t->caps[k];
-                if (ids_of_guest(t->uids, state->host_id) && ids_of_guest(t->gids, state->host_id) && t->groups == 0 &&
-                    caps == 0)
+                if (ids_of_guest(t->uids, state->ids.uid, state->ids.count) &&
+                    ids_of_guest(t->gids, state->ids.gid, state->ids.count) && caps == 0)
                         continue;
-                detail(v, "thread %d: %s", (int)t->tid, caps ? "has capabilities" : "has other ids or groups");
+                detail(v, "thread %d: %s", (int)t->tid, caps ? "has capabilities" : "has other ids");
                 return FOUND_NO;
         }
         detail(v, "uid and gid %u, no capability", f->threads[0].uids[0]);
         return FOUND_YES;
+}
+
+/* Not the ids of the user who started it, nor a group of that user's. */
+static enum layer_found find_own_ids(const struct guest_state *state, const struct inspect_facts *f,
+                                     struct layer_view *v)
+{
+        for (size_t i = 0; i < f->thread_count; i++)
+                if (f->threads[i].groups > 0) {
+                        detail(v, "thread %d: in %u groups", (int)f->threads[i].tid, f->threads[i].groups);
+                        return FOUND_NO;
+                }
+        detail(v, "%u of them", state->ids.count);
+        return yes_if(state->ids.count == JAIL_IDS_PER_GUEST);
 }
 
 static enum layer_found find_no_new_privs(const struct inspect_facts *f, struct layer_view *v)
@@ -252,6 +269,8 @@ static enum layer_found find(enum jail_layer layer, const struct guest_state *st
                 return find_no_merging(f, v);
         case LAYER_IDS:
                 return find_ids(state, f, v);
+        case LAYER_OWN_IDS:
+                return find_own_ids(state, f, v);
         case LAYER_NO_NEW_PRIVS:
                 return find_no_new_privs(f, v);
         case LAYER_SECCOMP:

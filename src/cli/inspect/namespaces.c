@@ -39,13 +39,24 @@ static int enter(int proc_fd, const char *ns, int flag)
         return syscall(SYS_setns, fd, flag) < 0 ? -errno : 0;
 }
 
+static int enter_user(int proc_fd)
+{
+        /* Whoever is inside must not be able to look into this process. */
+        if (syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+                return -errno;
+        return enter(proc_fd, "ns/user", CLONE_NEWUSER);
+}
+
 /* Returns 1 when the loopback of the guest's network namespace is up, 0 when it is down or there is none. */
 static int loopback_ask(int proc_fd)
 {
         struct ifreq lo = {.ifr_name = "lo"};
         _cleanup_fd_ int fd = -1;
-        int r = enter(proc_fd, "ns/net", CLONE_NEWNET);
+        /* Only inside does an ordinary user have the right to enter the others (setns(2)). */
+        int r = geteuid() == 0 ? 0 : enter_user(proc_fd);
 
+        if (r == 0)
+                r = enter(proc_fd, "ns/net", CLONE_NEWNET);
         if (r < 0)
                 return r;
         fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -63,11 +74,8 @@ static int namespaces_ask(int proc_fd)
         _cleanup_fd_ int sysctls = open("/proc/sys/user", O_PATH | O_DIRECTORY | O_CLOEXEC);
         int r = sysctls < 0 ? -errno : 0, allowed = 0;
 
-        /* Whoever is inside must not be able to look into this process. */
-        if (r == 0 && syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-                r = -errno;
         if (r == 0)
-                r = enter(proc_fd, "ns/user", CLONE_NEWUSER);
+                r = enter_user(proc_fd);
         for (int i = 0; r >= 0 && i < NS_COUNT; i++) {
                 char file[48], value[16];
 

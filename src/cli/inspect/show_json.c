@@ -66,7 +66,10 @@ static void report_files(struct report *r, const struct inspect_facts *f)
         report_text(r, f->root.fs_type, "root/type");
         report_boolean(r, f->root.mount_read_only, "root/mount_read_only");
         report_boolean(r, f->root.fs_read_only, "root/file_system_read_only");
-        report_array(r, "descriptors");
+        if (f->fds_known)
+                report_array(r, "descriptors");
+        else
+                report_null(r, "descriptors"); /* only root may list them */
         for (size_t i = 0; i < f->fd_count; i++) {
                 report_integer(r, f->fds[i].number, "descriptors/%zu/number", i);
                 report_text(r, fd_kind_names[f->fds[i].kind], "descriptors/%zu/kind", i);

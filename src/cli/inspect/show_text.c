@@ -107,7 +107,10 @@ static void print_files(const struct inspect_facts *f)
 {
         printf("\nFiles\n" LABEL "%zu: %s, mount %s, file system %s\n", "mounts", f->root.mounts, f->root.fs_type,
                f->root.mount_read_only ? "read-only" : "WRITABLE", f->root.fs_read_only ? "read-only" : "WRITABLE");
-        printf(LABEL "%zu\n", "descriptors", f->fd_count);
+        if (!f->fds_known)
+                printf(LABEL "shown to root\n", "descriptors");
+        else
+                printf(LABEL "%zu\n", "descriptors", f->fd_count);
         for (size_t i = 0; i < f->fd_count; i++)
                 printf("  %16d %s\n", f->fds[i].number, fd_kind_names[f->fds[i].kind]);
         printf("\nResource limits\n");
