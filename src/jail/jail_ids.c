@@ -1,15 +1,17 @@
 /*
- * Stage ids: the role's own uid and gid, no group, no capability, no way to get one.
+ * Stage ids: the role's own uid and gid, no group, no key, no capability, no way to get one.
  *
  * Should:  wait until the parent has mapped the ids; leave all groups, where the ids are the guest's own (who has only
- *          the user's one id may not); become inside_id in every id; empty all five capability sets; lock
- *          the securebits, so that no id means privilege any more; set no_new_privs.
+ *          the user's one id may not); become inside_id in every id; leave the session keyring, whose keys whoever is
+ *          in it may read, in whatever user namespace; empty all five capability sets; lock the securebits, so that no
+ *          id means privilege any more; set no_new_privs.
  * Mustn't: trust that changing ids drops capabilities: id 0 is not mapped here, so the kernel's rule for leaving root
  *          does not apply and they are dropped by name.
  * Fails closed: any step that fails ends the child.
  */
 #include <errno.h>
 #include <linux/capability.h>
+#include <linux/keyctl.h>
 #include <linux/prctl.h>
 #include <linux/securebits.h>
 #include <string.h>
@@ -72,6 +74,9 @@ int jail_stage_ids(struct jail *j, struct err *e)
                 return err_set(e, -errno, "leave all groups");
         if (syscall(SYS_setresgid, id, id, id) < 0 || syscall(SYS_setresuid, id, id, id) < 0)
                 return err_set(e, -errno, "become id %u of the guest", id);
+        /* A new, empty one. A kernel without keys (ENOSYS) has none to leave. */
+        if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 && errno != ENOSYS)
+                return err_set(e, -errno, "leave the session keyring");
         r = capabilities_drop(e);
         if (r < 0)
                 return r;

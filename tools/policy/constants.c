@@ -10,6 +10,7 @@
 #include <linux/futex.h>
 #include <linux/if_tun.h>
 #include <linux/io_uring.h>
+#include <linux/keyctl.h>
 #include <linux/kvm.h>
 #include <linux/membarrier.h>
 #include <linux/random.h>
@@ -52,6 +53,8 @@ struct constant {
 static const struct constant constants[] = {
         /* linux/sockios.h */
         C(SIOCGIFFLAGS),
+        /* linux/keyctl.h */
+        C(KEYCTL_JOIN_SESSION_KEYRING),
         /* linux/kvm.h: requests */
         C(KVM_GET_API_VERSION),
         C(KVM_CREATE_VM),
