@@ -2,6 +2,7 @@
 
 The table is the architecture (docs/architecture.md, Layers). The programs are on top and know nothing of one another;
 audit reads back from the kernel what jail asked of it, so that one mistake cannot fool both: they share base alone.
+attempts is what a program could try that has been taken over: it must fit into any.
 """
 import re
 
@@ -14,6 +15,7 @@ for layer in (["memory", "spec"], ["virtio"], ["vhost_user"], ["jail"], ["state"
         MAY_INCLUDE[name] = set(LOWER)
     LOWER |= set(layer)
 MAY_INCLUDE["audit"] = {"base"}
+MAY_INCLUDE["attempts"] = {"base"}
 for jailed in ("vmm", "devices"):
     MAY_INCLUDE[jailed] = LOWER - {"state"}  # what is on the host's disk is no business of theirs
 MAY_INCLUDE["supervisor"] = set(LOWER)
