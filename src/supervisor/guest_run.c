@@ -178,7 +178,7 @@ static int died(int status, struct err *e)
                 err_bad(e, STATUS_DIED, "bulkhead-vmm made a system call that its filter forbids and was killed");
                 err_hint(
                         e,
-                        "the kernel log names the call (type=1326 … syscall=N); report it, this is never the guest's right");
+                        "the kernel log names the call (type=1326 ... syscall=N); report it, this is never the guest's right");
                 return -EPERM;
         }
         if (WIFSIGNALED(status)) {

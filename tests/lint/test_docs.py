@@ -40,6 +40,23 @@ def test_descriptors():
     assert (standard, documented) == (0, code)
 
 
+def attempts():
+    """[identity, what] of each attempt, in the order of the identities."""
+    code = "".join(path.read_text() for path in (sources.ROOT / "src/attempts").glob("row_*.c"))
+    found = re.findall(r'^ +\{"(E\d+\.\d+)",\s*"([^"]+)"', code, re.MULTILINE)
+    return sorted(map(list, found), key=lambda row: [int(n) for n in row[0][1:].split(".")])
+
+
+def test_attempts_to_break_out():
+    rows = table(JAIL, "Attempts to break out")
+    assert [row[:2] for row in rows] == attempts() and len(rows) > 150
+    assert all(len(row) == 7 and all(row[:6]) for row in rows)
+    for number, series in re.findall(r"\*\*(\d+)\*\* on Linux (\d+\.\d+)", JAIL):
+        cells = [dict(other.split(": ") for other in others).get(series, default)
+                 for default, *others in (row[3].split("; ") for row in rows)]
+        assert cells.count("succeeded") == int(number), series
+
+
 def test_links_lead_somewhere():
     broken = []
     for name, text in sources.files("docs", "src", "tools", "guests", suffixes={".md"}).items() | \

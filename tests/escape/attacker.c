@@ -1,0 +1,165 @@
+/*
+ * bulkhead-vmm as if it were taken over: once every thread has its filter, one of them does what the guest's command
+ * line says and nothing else happens any more. Linked into a program of tests/leave_out, whose hook it defines.
+ *
+ *   role=main|vcpu attempt=ID   makes that attempt (src/attempts) and ends the process with STATUS_OK
+ *   attack=NAME                 attacks the control channel that way (control_attacks.c); the main thread does
+ *
+ * What the attacker knows of the host follows as name=value, see target_set(). The answer is a line on the console,
+ * which both roles may write to. A command line without any of these is a guest's, which runs as ever.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "attempts/attempts.h"
+#include "escape.h"
+#include "leave_out.h"
+#include "memory/guest_ram.h"
+#include "spec/control.h"
+#include "spec/vmm_fds.h"
+
+extern const struct jail_policy policy_vmm_main;
+
+static char words[SPEC_CMDLINE_MAX]; /* the command line, cut at its blanks: the targets point into it */
+static struct attempt_target target = {.vm = VMM_FD_VM};
+static const struct attempt *attempt;
+static const char *attack;
+static bool by_main;
+static unsigned int threads; /* the main thread and the vCPUs */
+
+static void target_set(const char *name, const char *value)
+{
+        const struct {
+                const char *name;
+                int *number;
+        } numbers[] = {
+                {"neighbour", &target.neighbour},
+                {"supervisor", &target.supervisor},
+                {"ipc_key", &target.ipc_key},
+                {"tcp_port", &target.tcp_port},
+        };
+        const struct {
+                const char *name, **text;
+        } texts[] = {
+                {"file", &target.file},
+                {"socket_path", &target.socket_path},
+                {"abstract_socket", &target.abstract_socket},
+                {"queue", &target.queue},
+                {"key", &target.key},
+        };
+
+        for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+                if (strcmp(name, numbers[i].name) == 0)
+                        *numbers[i].number = (int)strtol(value, NULL, 10);
+        for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+                if (strcmp(name, texts[i].name) == 0)
+                        *texts[i].text = value;
+        if (strcmp(name, "attempt") == 0)
+                attempt = attempt_find(value);
+        if (strcmp(name, "attack") == 0) {
+                attack = value;
+                by_main = true;
+        }
+        if (strcmp(name, "role") == 0)
+                by_main = strcmp(value, "main") == 0;
+}
+
+static void cmdline_parse(const char *cmdline)
+{
+        char *rest = words;
+
+        snprintf(words, sizeof(words), "%s", cmdline);
+        for (char *word = strtok_r(rest, " ", &rest); word; word = strtok_r(rest, " ", &rest)) {
+                char *value = strchr(word, '=');
+
+                if (!value)
+                        continue;
+                *value++ = '\0';
+                target_set(word, value);
+        }
+}
+
+int __real_control_receive(int fd, union control_message *ret);
+int __wrap_control_receive(int fd, union control_message *ret);
+int __wrap_control_receive(int fd, union control_message *ret)
+{
+        int r = __real_control_receive(fd, ret);
+
+        if (r == 0 && ret->head.type == CONTROL_CONFIG) {
+                threads = ret->config.vcpus + 1;
+                cmdline_parse(ret->config.cmdline);
+        }
+        return r;
+}
+
+int __real_guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, gpa_t hole_end, struct err *e);
+int __wrap_guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, gpa_t hole_end, struct err *e);
+int __wrap_guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, gpa_t hole_end, struct err *e)
+{
+        int r = __real_guest_ram_map(ret, len_bytes, hole_start, hole_end, e);
+
+        if (r == 0) {
+                target.ram = ret->regions[0].host;
+                target.ram_bytes = ret->regions[0].len_bytes;
+        }
+        return r;
+}
+
+void escape_say(const char *text)
+{
+        (void)send(VMM_FD_CONSOLE, text, strlen(text), MSG_NOSIGNAL); /* nobody to tell */
+}
+
+static void result_say(const struct attempt_result *r)
+{
+        static const char *const outcomes[] = {
+                [ATTEMPT_REFUSED] = "refused",
+                [ATTEMPT_CONTAINED] = "contained",
+                [ATTEMPT_SUCCEEDED] = "succeeded",
+                [ATTEMPT_NOT_RUN] = "not-run",
+        };
+        char line[256];
+
+        snprintf(line, sizeof(line), "escape: %s %d %s\n", outcomes[r->outcome], r->error, r->detail ? r->detail : "");
+        escape_say(line);
+}
+
+/* Comes back in one thread of the role only, and when all threads are here: the attempt meets what a guest that runs
+ * has.
+ */
+static void meet(bool in_role)
+{
+        static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+        static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+        static unsigned int here;
+        static bool taken;
+        bool chosen;
+
+        pthread_mutex_lock(&lock);
+        chosen = in_role && !taken;
+        taken |= chosen;
+        here++;
+        pthread_cond_broadcast(&changed);
+        while (here < threads || !chosen)
+                pthread_cond_wait(&changed, &lock);
+        pthread_mutex_unlock(&lock);
+}
+
+void leave_out_after_filter(const struct jail_policy *policy)
+{
+        struct attempt_result result;
+
+        if (!attempt && !attack)
+                return;
+        meet((policy == &policy_vmm_main) == by_main);
+        escape_say("escape: begin\n");
+        if (attack)
+                control_attack(attack);
+        result = attempt->make(&target, attempt);
+        result_say(&result);
+        _exit(STATUS_OK);
+}

@@ -1,0 +1,56 @@
+"""Starts a guest whose bulkhead-vmm is taken over (attacker.c), and tells how that went."""
+import errno
+import re
+import signal
+import subprocess
+
+from bulkhead import BUILD, GUESTS
+from host import seconds
+
+# The test builds; what each leaves out is in tests/leave_out/meson.build.
+PEELINGS = {
+    "full": "nothing",
+    "without seccomp": "seccomp",
+    "without seccomp and Landlock": "seccomp+landlock",
+    "ids and namespaces only": "ids-and-namespaces-only",
+}
+ROLES = ("main", "vcpu")
+
+PROGRAM_STATUS = 77  # of a program that an attempt ran (ATTEMPT_PROGRAM_STATUS)
+FILTERED = b"made a system call that its filter forbids and was killed"
+SILENT = "exited with status {} without saying why"
+
+
+def command(peeling, name, words):
+    """The guest's command line knows the pid that its supervisor will have."""
+    program = BUILD / "tests/escape" / PEELINGS[peeling] / "bulkhead"
+    run = [program, "run", name, "--kernel", GUESTS / "hello.elf", "--mem", "64M", "--cpus", "2", "--cmdline"]
+    cmdline = " ".join(f"{key}={value}" for key, value in words.items())
+    return ["sh", "-c", 'exec "$@ supervisor=$$"', "sh", *map(str, run), cmdline]
+
+
+def outcome(process):
+    """One word for what became of an attempt: of the table's vocabulary, or a description of what went wrong."""
+    said = re.findall(rb"^escape: (.*)\n", process.stdout, re.MULTILINE)
+    error = process.stderr.decode(errors="replace").splitlines()[-1]
+    if said[:1] != [b"begin"] or len(said) > 2 or process.returncode != 9:
+        return f"broken: {process.returncode} {process.stdout!r} {process.stderr!r}"
+    if len(said) == 2:
+        if SILENT.format(0) not in error:
+            return f"broken: {error}"
+        kind, number, *_ = said[1].decode().split()
+        return errno.errorcode[int(number)] if kind == "refused" else kind
+    if FILTERED in process.stderr:
+        return "SIGSYS"
+    if SILENT.format(PROGRAM_STATUS) in error:
+        return "contained"
+    if killed := re.search(r"was killed by signal (\d+)", error):
+        return signal.Signals(int(killed[1])).name
+    return f"broken: {error}"
+
+
+def attempt(peeling, role, identity, name, knowledge, cwd):
+    words = {"attempt": identity, "role": role, **knowledge}
+    process = subprocess.run(command(peeling, name, words), cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True,
+                             timeout=seconds(60), check=False)
+    return outcome(process)
