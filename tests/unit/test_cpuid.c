@@ -555,6 +555,11 @@ static void bad_input(void **state)
                 must(&supported, required[i], 0)->function = 0x77;
                 assert_int_equal(cpuid_build(CPU_HOST, &supported, 1, &t, &e), -EINVAL);
                 assert_int_equal(e.status, STATUS_HOST);
+                /* There, but only as a sub-leaf that it does not have. */
+                intel(&supported);
+                must(&supported, required[i], 0)->index = 1;
+                assert_int_equal(cpuid_build(CPU_HOST, &supported, 1, &t, &e), -EINVAL);
+                assert_int_equal(e.status, STATUS_HOST);
         }
         assert_memory_equal(&t, &untouched, sizeof(t));
 

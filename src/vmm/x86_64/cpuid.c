@@ -179,7 +179,7 @@ static int compare_entries(const void *a, const void *b)
 static bool offers(const struct cpuid_table *supported, uint32_t function)
 {
         for (uint32_t i = 0; i < supported->head.nent; i++)
-                if (supported->entries[i].function == function)
+                if (supported->entries[i].function == function && supported->entries[i].index == 0)
                         return true;
         return false;
 }
