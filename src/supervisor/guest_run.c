@@ -110,7 +110,7 @@ static int on_failed(const struct loop *l, const struct control_failed *m, struc
         for (size_t i = 0; i < ARRAY_LEN(believable); i++)
                 if (m->status == believable[i])
                         status = believable[i];
-        err_bad(e, status, "%s", m->text);
+        err_bad(e, status, "%s", m->text[0] ? m->text : "bulkhead-vmm failed without saying why");
         /* The VMM knows no paths. */
         return status == STATUS_IMAGE ? err_wrap(e, -EINVAL, "load %s", l->run->start.spec->kernel) : -EINVAL;
 }
