@@ -3,7 +3,7 @@
 BUILD ?= build
 export BULKHEAD_BUILD := $(abspath $(BUILD))
 
-.PHONY: all demo test test-all sanitize lint bench install clean help
+.PHONY: all demo test test-all sanitize lint fuzz bench install clean help
 .DEFAULT_GOAL := all
 
 all: ## build everything; build/bulkhead runs from there
@@ -43,6 +43,12 @@ lint: ## check layout, layers and shell scripts; build with gcc and clang, warni
 	@tools/install-packages build test lint
 	@$(MAKE) --no-print-directory compile
 	@tests/lint/run
+
+fuzz: ## fuzz each target for TIME seconds (60), JOBS targets at a time (1); see tests/fuzz/README.md
+	@tools/install-packages build test fuzz
+	@[ -e $(BUILD)/fuzz/build.ninja ] || CC=clang meson setup -Dfuzz=true $(BUILD)/fuzz
+	@ninja -C $(BUILD)/fuzz fuzz
+	@tests/fuzz/run --time $(or $(TIME),60) --jobs $(or $(JOBS),1) $(TARGETS)
 
 bench: ## measure (see bench/README.md)
 	@tools/install-packages build guest

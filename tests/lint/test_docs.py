@@ -59,7 +59,7 @@ def test_attempts_to_break_out():
 
 def test_links_lead_somewhere():
     broken = []
-    for name, text in sources.files("docs", "src", "tools", "guests", suffixes={".md"}).items() | \
+    for name, text in sources.files("docs", "src", "tests", "tools", "guests", suffixes={".md"}).items() | \
             {(path.name, path.read_text()) for path in sources.ROOT.glob("*.md")}:
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
             if "://" not in target and not (sources.ROOT / name).parent.joinpath(target).exists():
