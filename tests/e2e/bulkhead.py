@@ -92,11 +92,10 @@ class State:
 
     FORMAT = struct.Struct("=II iIQ iIQ IIII QIIq")
 
-    def __init__(self, name):
-        data = (STATE / "guests" / name / "state").read_bytes()
-        (version, size, self.supervisor, _, _, self.vmm, _, _, self.slot, self.host_id, self.host_gid,
-         self.id_count, self.layers,
-         self.landlock_abi, self.resets, self.started) = self.FORMAT.unpack_from(data)
+    def __init__(self, name, directory=STATE):
+        data = (directory / "guests" / name / "state").read_bytes()
+        (version, size, self.supervisor, _, _, self.vmm, _, _, self.slot, self.host_id, self.host_gid, self.id_count,
+         self.layers, self.landlock_abi, self.resets, self.started) = self.FORMAT.unpack_from(data)
         assert (version, size) == (2, len(data)), "struct guest_state has changed: adapt this class"
 
 
@@ -109,12 +108,16 @@ def run_arguments(image, *options, name, mem="64M", cpus=1, cmdline=None):
 
 
 class Guest:
-    """A guest whose console is two pipes."""
+    """A guest whose console is two pipes: root's, or that of an account.Account."""
 
-    def __init__(self, image, *options, cwd, name=None, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **spec):
+    def __init__(self, image, *options, cwd, name=None, stdin=subprocess.PIPE, stdout=subprocess.PIPE, account=None,
+                 **spec):
         self.name = name or new_name()
+        self.account = account
         self.output, self.said = b"", b""
         argv = run_arguments(image, *options, name=self.name, **spec)
+        if account:
+            argv = account.command(argv)
         self._start(argv, cwd, stdin, stdout)
 
     def _start(self, argv, cwd, stdin, stdout):
@@ -136,16 +139,22 @@ class Guest:
         return self.process.poll()
 
     def vmm(self):
-        """Pid of the VMM: the only child of the supervisor."""
+        """Pid of the VMM: the only child of the supervisor in another PID namespace."""
+        def is_inside(pid):
+            try:
+                return os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
+            except FileNotFoundError:
+                return False
+
         def child():
-            found = proc.children(self.supervisor)
+            found = [pid for pid in proc.children(self.supervisor) if is_inside(pid)]
             return found[0] if len(found) == 1 else None
         pid = wait_until(child, 10, f"guest {self.name} has no VMM: {self.errors!r}")
         self._vmms.add(pid)
         return pid
 
     def state(self):
-        return State(self.name)
+        return State(self.name, self.account.state_dir if self.account else STATE)
 
     def write(self, data):
         """Sends data to the console, and reads meanwhile, so that neither side waits for the other."""

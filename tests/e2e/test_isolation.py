@@ -1,4 +1,8 @@
-"""Two guests side by side: what the kernel says of each, read from /proc and the cgroup file systems."""
+"""
+Two guests side by side: what the kernel says of each, read from /proc and the cgroup file systems.
+
+Both are root's; or each is that of another ordinary user, with ids of its own or with the user's.
+"""
 
 import errno
 import fcntl
@@ -12,8 +16,9 @@ from pathlib import Path
 import pytest
 
 import proc
+from account import IDS_PER_GUEST, KVM_GID, Account
 from bulkhead import Guests, needs_kvm
-from host import Host, wait_until
+from host import STATE, Host, wait_until
 
 pytestmark = [pytest.mark.both, needs_kvm]
 
@@ -21,20 +26,31 @@ MEMORY = 64 << 20
 VCPUS = 2
 CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 FIRST_VCPU_FD = 64
+LAYER_CGROUP_LIMITS = 8  # enum jail_layer
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory):
+WHOSE = {"root's": None, "with own ids": 16 * IDS_PER_GUEST, "with the user's id": 0}
+
+
+# In the lab, where all takes long, the users' guests are those of test_linux_user.py.
+@pytest.fixture(scope="module", params=WHOSE if "LAB" not in os.environ else ["root's"])
+def pair(request, tmp_path_factory):
     """One guest that never leaves ring 0 and one that sleeps."""
     host = Host(tmp_path_factory.mktemp("cwd"))
     guests = Guests(host.cwd)
+    ids = WHOSE[request.param]
+    accounts = [Account(ids), Account(ids)] if ids is not None else [None, None]
     try:
-        spin, hlt = (guests.start(image, mem="64M", cpus=VCPUS) for image in ("spin", "hlt"))
+        spin, hlt = (guests.start(image, mem="64M", cpus=VCPUS, account=account)
+                     for image, account in zip(("spin", "hlt"), accounts))
         spin.wait_output(rb"spinning\n")
         hlt.wait_output(rb"halted\n")
         yield spin, hlt
     finally:
         guests.close()
+        for account in accounts:
+            if account:
+                account.close()
     host.assert_clean()
 
 
@@ -68,7 +84,8 @@ def test_namespaces_are_of_this_guest_alone(pair, kind):
 
 def test_supervisor_is_in_the_namespaces_of_the_host(pair):
     for g in pair:
-        assert proc.namespaces(g.supervisor) == proc.namespaces("self")
+        # A user's commands are in a mount namespace of the test's.
+        assert proc.namespaces(g.supervisor) == (g.account.namespaces() if g.account else proc.namespaces("self"))
 
 
 def test_every_thread_is_in_the_same_namespaces(vmm):
@@ -103,7 +120,8 @@ def test_supervisor_of_a_running_guest_is_narrowed(guest):
     s = proc.status(guest.supervisor)
     assert (s["Seccomp"], s["NoNewPrivs"]) == ("2", "1")
     # CAP_DAC_OVERRIDE: to remove cgroups; CAP_SETGID and CAP_SETUID: to map the ids after a reset.
-    assert int(s["CapEff"], 16) & ~(1 << 1 | 1 << 6 | 1 << 7) == 0
+    allowed = 0 if guest.account else 1 << 1 | 1 << 6 | 1 << 7
+    assert int(s["CapEff"], 16) & ~allowed == 0
 
 
 def test_one_mount_empty_and_read_only(vmm):
@@ -154,7 +172,8 @@ def test_ids(pair):
         for which in ("Uid", "Gid"):
             values = s[which].split()
             assert len(set(values)) == 1 and int(values[0]) not in (0, 65534), (which, values)
-        assert s["Groups"].split() == []
+        # Who has no subordinate ids can leave no group (user_namespaces(7)).
+        assert s["Groups"].split() == ([str(KVM_GID)] if g.account and not g.account.subordinate else [])
         ids |= {s["Uid"].split()[0], s["Gid"].split()[0] + " (group)"}
     assert len(ids) == 4
 
@@ -231,7 +250,19 @@ def test_no_mapping_can_be_written_and_executed(vmm):
         assert not ("w" in permissions and "x" in permissions), line
 
 
+def needs_cgroup(guest):
+    if guest.account:
+        pytest.skip("no cgroup is delegated to the user; test_linux_user.py looks at one that is")
+
+
+def test_a_users_guest_without_a_cgroup_says_so(pair):
+    for g in pair:
+        has = proc.Cgroups().of(g.vmm()) != proc.Cgroups().of(g.supervisor)
+        assert bool(g.state().layers >> LAYER_CGROUP_LIMITS & 1) == has == (g.account is None)
+
+
 def test_cgroup_holds_the_vmm_and_nothing_else(pair, cgroups):
+    needs_cgroup(pair[0])
     for controller in ("memory", "pids", "cpu", "blkio"):
         for g in pair:
             directory = cgroups.directory(g.vmm(), controller)
@@ -242,7 +273,9 @@ def test_cgroup_holds_the_vmm_and_nothing_else(pair, cgroups):
             assert cgroups.directory(g.supervisor, controller) == cgroups.directory("self", controller)
 
 
-def test_cgroup_limits(vmm, cgroups):
+def test_cgroup_limits(guest, vmm, cgroups):
+    needs_cgroup(guest)
+
     def value(controller, v1, v2):
         return (cgroups.directory(vmm, controller) / (v2 if cgroups.unified else v1)).read_text().strip()
 
@@ -356,7 +389,8 @@ def test_no_further_namespaces(vmm):
     assert found >= 7
 
 
-def test_state_directory_is_roots_alone(pair):
-    for path in ("/run/bulkhead", "/run/bulkhead/guests", f"/run/bulkhead/guests/{pair[0].name}"):
+def test_state_directory_is_the_users_alone(guest):
+    directory, uid = (guest.account.state_dir, guest.account.uid) if guest.account else (STATE, 0)
+    for path in (directory, directory / "guests", directory / "guests" / guest.name):
         s = os.stat(path)
-        assert (s.st_uid, stat_module.S_IMODE(s.st_mode)) == (0, 0o700), path
+        assert (s.st_uid, stat_module.S_IMODE(s.st_mode)) == (uid, 0o700), path
