@@ -65,7 +65,7 @@ static long take_fd(int pid)
 
 static long compare(int pid)
 {
-        return CALL(SYS_kcmp, 1, pid, KCMP_VM, 0, 0);
+        return CALL(SYS_kcmp, CALL(SYS_getpid), pid, KCMP_VM, 0, 0);
 }
 
 static long read_limit(int pid)
@@ -111,7 +111,7 @@ static long advise(int pid)
 /* The kernel sends the owner of a descriptor a signal of the sender's choice. */
 static long signal_by_owner(int pid)
 {
-        return CALL(SYS_fcntl, 3, 8 /* F_SETOWN, asm-generic/fcntl.h */, pid);
+        return CALL(SYS_fcntl, 0, 8 /* F_SETOWN, asm-generic/fcntl.h */, pid);
 }
 
 typedef long process_call(int pid);

@@ -131,7 +131,7 @@ static struct attempt_result setns_supervisor(const struct attempt_target *t, co
 
 static struct attempt_result setns_own(const struct attempt_target *t, const struct attempt *a)
 {
-        return setns_of(1);
+        return setns_of((int)CALL(SYS_getpid));
 }
 
 const struct attempt row_program[] = {

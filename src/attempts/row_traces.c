@@ -8,7 +8,7 @@
 /* The first process of a PID namespace ignores what it sends itself. */
 static struct attempt_result abort_itself(const struct attempt_target *t, const struct attempt *a)
 {
-        long r = CALL(SYS_tgkill, 1, CALL(SYS_gettid), SIGABRT);
+        long r = CALL(SYS_tgkill, CALL(SYS_getpid), CALL(SYS_gettid), SIGABRT);
 
         return r < 0 ? refused(r) : contained("ignored");
 }

@@ -24,48 +24,25 @@
 
 extern const struct jail_policy policy_vmm_main;
 
-static char words[SPEC_CMDLINE_MAX]; /* the command line, cut at its blanks: the targets point into it */
+static char words[SPEC_CMDLINE_MAX]; /* the command line, cut at its blanks: the target points into it */
 static struct attempt_target target = {.vm = VMM_FD_VM};
 static const struct attempt *attempt;
 static const char *attack;
 static bool by_main;
 static unsigned int threads; /* the main thread and the vCPUs */
 
-static void target_set(const char *name, const char *value)
+static void word_take(const char *name, const char *value)
 {
-        const struct {
-                const char *name;
-                int *number;
-        } numbers[] = {
-                {"neighbour", &target.neighbour},
-                {"supervisor", &target.supervisor},
-                {"ipc_key", &target.ipc_key},
-                {"tcp_port", &target.tcp_port},
-        };
-        const struct {
-                const char *name, **text;
-        } texts[] = {
-                {"file", &target.file},
-                {"socket_path", &target.socket_path},
-                {"abstract_socket", &target.abstract_socket},
-                {"queue", &target.queue},
-                {"key", &target.key},
-        };
-
-        for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-                if (strcmp(name, numbers[i].name) == 0)
-                        *numbers[i].number = (int)strtol(value, NULL, 10);
-        for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-                if (strcmp(name, texts[i].name) == 0)
-                        *texts[i].text = value;
-        if (strcmp(name, "attempt") == 0)
+        if (strcmp(name, "attempt") == 0) {
                 attempt = attempt_find(value);
-        if (strcmp(name, "attack") == 0) {
+        } else if (strcmp(name, "attack") == 0) {
                 attack = value;
                 by_main = true;
-        }
-        if (strcmp(name, "role") == 0)
+        } else if (strcmp(name, "role") == 0) {
                 by_main = strcmp(value, "main") == 0;
+        } else {
+                target_set(&target, name, value);
+        }
 }
 
 static void cmdline_parse(const char *cmdline)
@@ -79,7 +56,7 @@ static void cmdline_parse(const char *cmdline)
                 if (!value)
                         continue;
                 *value++ = '\0';
-                target_set(word, value);
+                word_take(word, value);
         }
 }
 
@@ -114,20 +91,6 @@ void escape_say(const char *text)
         (void)send(VMM_FD_CONSOLE, text, strlen(text), MSG_NOSIGNAL); /* nobody to tell */
 }
 
-static void result_say(const struct attempt_result *r)
-{
-        static const char *const outcomes[] = {
-                [ATTEMPT_REFUSED] = "refused",
-                [ATTEMPT_CONTAINED] = "contained",
-                [ATTEMPT_SUCCEEDED] = "succeeded",
-                [ATTEMPT_NOT_RUN] = "not-run",
-        };
-        char line[256];
-
-        snprintf(line, sizeof(line), "escape: %s %d %s\n", outcomes[r->outcome], r->error, r->detail ? r->detail : "");
-        escape_say(line);
-}
-
 /* Comes back in one thread of the role only, and when all threads are here: the attempt meets what a guest that runs
  * has.
  */
@@ -152,6 +115,7 @@ static void meet(bool in_role)
 void leave_out_after_filter(const struct jail_policy *policy)
 {
         struct attempt_result result;
+        char line[256];
 
         if (!attempt && !attack)
                 return;
@@ -160,6 +124,7 @@ void leave_out_after_filter(const struct jail_policy *policy)
         if (attack)
                 control_attack(attack);
         result = attempt->make(&target, attempt);
-        result_say(&result);
+        result_line(&result, line, sizeof(line));
+        escape_say(line);
         _exit(STATUS_OK);
 }

@@ -1,11 +1,11 @@
 """What the attempts must not reach: objects of this host, and a neighbour."""
 import ctypes
+import itertools
 import os
 import select
 import socket
 
-from host import PREFIX
-
+_serial = itertools.count(1)
 libc = ctypes.CDLL(None, use_errno=True)
 
 IPC_CREAT, IPC_EXCL, IPC_RMID, IPC_STAT = 0o1000, 0o2000, 0, 2
@@ -32,10 +32,10 @@ class Canaries:
         self.file.write_bytes(CONTENT)
         self.file.chmod(0o666)
         self.path = directory / "socket"
-        self.abstract = f"{PREFIX}canary"
-        self.queue = f"/{PREFIX}canary"
-        self.key = f"{PREFIX}canary"
-        self.ipc_key = os.getpid() | 1 << 30
+        number = os.getpid() | next(_serial) << 24  # no other test run has it
+        self.abstract = self.key = f"canary{number}"
+        self.queue = f"/{self.key}"
+        self.ipc_key = number
 
         self.listeners = [socket.socket(socket.AF_UNIX) for _ in range(2)]
         self.listeners[0].bind(str(self.path))
@@ -58,9 +58,9 @@ class Canaries:
         check(libc.syscall(SYS_ADD_KEY, b"user", self.key.encode(), b"secret", ctypes.c_size_t(6),
                            ctypes.c_long(KEY_SPEC_SESSION_KEYRING)))
 
-    def knowledge(self):
-        """What the attacker is told: everything."""
-        return {"neighbour": self.neighbour.vmm(), "file": self.file, "socket_path": self.path,
+    def knowledge(self, pid):
+        """What the attacker is told: everything, and the pid of a neighbour's process."""
+        return {"neighbour": pid, "file": self.file, "socket_path": self.path,
                 "abstract_socket": self.abstract, "queue": self.queue, "key": self.key, "ipc_key": self.ipc_key,
                 "tcp_port": self.port}
 

@@ -150,11 +150,6 @@ static void end_before_ready(void)
         end_say(END_POWEROFF);
 }
 
-static void ready_without_layers(void)
-{
-        ready_say(0);
-}
-
 static void ready_twice(void)
 {
         ready_say(UINT64_MAX);
@@ -298,7 +293,6 @@ static const struct {
         {"rooted-again", rooted_again},
         {"jailed-again", jailed_again},
         {"end-before-ready", end_before_ready},
-        {"ready-without-layers", ready_without_layers},
         {"ready-twice", ready_twice},
         {"end-unknown", end_unknown},
         {"end-twice", end_twice},

@@ -6,6 +6,7 @@ hides that another is not there.
 A neighbour runs meanwhile, and the host has objects that anybody may use who can name them. Whoever attempts something
 knows all their names. What must come out is the table in docs/jail.md.
 """
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -43,7 +44,7 @@ def canaries(tmp_path_factory):
 
 def attempts_of(column, role, canaries):
     """Makes every attempt; returns the cells that are not as predicted."""
-    knowledge = canaries.knowledge()
+    knowledge = canaries.knowledge(canaries.neighbour.vmm())
 
     def make(identity):
         return attacker.attempt(column, role, identity, new_name(), knowledge, canaries.cwd)
@@ -79,6 +80,24 @@ def test_table(column, role, canaries):
 @pytest.mark.parametrize("column, role", EVERY_CELL)
 def test_table_in_the_lab(column, role, canaries):
     check(column, role, canaries)
+
+
+@pytest.mark.parametrize("identity, outcome", [
+    *((identity, "succeeded") for identity in (
+        "E4.1", "E4.3", "E5.1", "E5.2", "E5.5", "E5.6", "E6.4", "E7.1", "E7.2", "E7.3", "E7.4", "E7.5", "E7.8", "E7.9",
+        "E7.10", "E7.11", "E7.12", "E7.13", "E7.14", "E7.15", "E7.16", "E7.17", "E7.18", "E7.20", "E7.24", "E8.1",
+        "E8.2", "E8.4", "E8.6", "E8.8", "E8.10", "E8.11", "E8.13", "E9.3", "E9.4", "E9.10", "E9.11", "E10.14")),
+    # An address that is not mapped, of a process that may be written to.
+    ("E7.6", "EFAULT"), ("E7.7", "EFAULT"), ("E7.19", "ENOMEM"),
+])
+def test_without_a_jail_the_attempt_reaches_its_target(identity, outcome, tmp_path):
+    with subprocess.Popen(["sleep", "600"]) as process:
+        try:
+            with Canaries(tmp_path, None) as canaries:
+                knowledge = canaries.knowledge(process.pid)
+                assert attacker.attempt_without_jail(identity, knowledge) == outcome
+        finally:
+            process.kill()
 
 
 def test_an_attempt_that_does_not_fit_its_prediction_is_noticed():
