@@ -54,6 +54,7 @@ bench: ## measure (see bench/README.md)
 	@tools/install-packages build guest
 	@$(MAKE) --no-print-directory compile
 	@bench/start.py
+	@bench/console.py
 
 install: all ## install; PREFIX is set by: meson setup --prefix /usr build; DESTDIR is obeyed
 	@meson install -C $(BUILD) --no-rebuild

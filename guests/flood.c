@@ -1,11 +1,14 @@
 /*
- * flood: writes to the UART for ever, as fast as it goes.
+ * flood: accesses the UART for ever, as fast as it goes.
  *
  * Without options it waits for an empty transmitter before each sixteen bytes, so that no byte may be lost
  * however slow the host takes them.
  *
  * Options:  raw       never looks at the transmitter: `rep outsb` without end, bytes may be lost
- * Prints:   lines of fifteen hexadecimal digits that count up from 0; raw: lines of one 'x' repeated
+ *           registers never sends a byte: writes the interrupt enable and modem control registers, so that the
+ *                     interrupt line goes up and down all the time
+ * Prints:   lines of fifteen hexadecimal digits that count up from 0; raw: lines of one 'x' repeated;
+ *           registers: flooding
  * Verdicts: none
  * Needs:    nothing of KVM; runs where ring 0 is emulated.
  */
@@ -13,6 +16,7 @@
 
 #include "lib/boot.h"
 #include "lib/cpu.h"
+#include "lib/print.h"
 #include "lib/uart.h"
 #include "vmm/x86_64/layout.h"
 
@@ -42,12 +46,25 @@ static _Noreturn void flood_raw(void)
         }
 }
 
+static _Noreturn void flood_registers(void)
+{
+        print("flooding\n");
+        for (;;) {
+                outb(LAYOUT_UART_PORT + UART_IER, UART_IER_THR_EMPTY);
+                outb(LAYOUT_UART_PORT + UART_MCR, UART_MCR_OUT2);
+                outb(LAYOUT_UART_PORT + UART_IER, 0);
+                outb(LAYOUT_UART_PORT + UART_MCR, 0);
+        }
+}
+
 unsigned int guest_main(const struct boot_info *boot)
 {
         char line[LINE_BYTES];
 
         if (boot_option(boot, "raw"))
                 flood_raw();
+        if (boot_option(boot, "registers"))
+                flood_registers();
         for (size_t i = 0; i < LINE_BYTES - 1; i++)
                 line[i] = '0';
         line[LINE_BYTES - 1] = '\n';

@@ -15,16 +15,17 @@
 #define UART_LSR  5
 #define UART_MSR  6
 
-#define UART_IER_RX      0x01
-#define UART_IIR_NONE    0x01 /* no interrupt pending */
-#define UART_FCR_ENABLE  0x01
-#define UART_FCR_CLEAR   0x06 /* both FIFOs */
-#define UART_LCR_8N1     0x03
-#define UART_LCR_DLAB    0x80
-#define UART_MCR_OUT2    0x08 /* lets the interrupt line out of a PC's UART */
-#define UART_MCR_DTR_RTS 0x03
-#define UART_LSR_RX      0x01
-#define UART_LSR_THRE    0x20
+#define UART_IER_RX        0x01
+#define UART_IER_THR_EMPTY 0x02
+#define UART_IIR_NONE      0x01 /* no interrupt pending */
+#define UART_FCR_ENABLE    0x01
+#define UART_FCR_CLEAR     0x06 /* both FIFOs */
+#define UART_LCR_8N1       0x03
+#define UART_LCR_DLAB      0x80
+#define UART_MCR_OUT2      0x08 /* lets the interrupt line out of a PC's UART */
+#define UART_MCR_DTR_RTS   0x03
+#define UART_LSR_RX        0x01
+#define UART_LSR_THRE      0x20
 
 #define UART_FIFO_BYTES 16
 

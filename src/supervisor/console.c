@@ -30,6 +30,9 @@ void console_init(struct console *c)
 {
         memset(c, 0, sizeof(*c));
         c->guest_fd = -1;
+        c->budget_us = CONSOLE_CPU_BURST_US;
+        c->reckoned_us = clock_now_us();
+        c->used_us = clock_thread_cpu_us();
         terminal_init(&c->terminal);
         c->in_fd = STDIN_FILENO;
         c->own_out_fd = reopen_nonblocking(STDOUT_FILENO);
@@ -128,17 +131,33 @@ static void write_out(struct console *c)
         }
 }
 
-void console_prepare(const struct console *c, struct pollfd *p)
+/* Earns what the time since the last reckoning is worth and pays what this thread has used. Returns the milliseconds
+ * until the budget is no longer overdrawn. */
+static int budget_reckon(struct console *c)
 {
+        int64_t now = clock_now_us(), used = clock_thread_cpu_us();
+
+        c->budget_us += (now - c->reckoned_us) * CONSOLE_CPU_PERCENT / 100 - (used - c->used_us);
+        if (c->budget_us > CONSOLE_CPU_BURST_US)
+                c->budget_us = CONSOLE_CPU_BURST_US;
+        c->reckoned_us = now;
+        c->used_us = used;
+        return c->budget_us >= 0 ? 0 : (int)(-c->budget_us * 100 / CONSOLE_CPU_PERCENT / 1000) + 1;
+}
+
+int console_prepare(struct console *c, struct pollfd *p)
+{
+        int wait_ms = buffered(&c->to_out) == 0 ? budget_reckon(c) : 0;
         short events = 0;
 
-        if (buffered(&c->to_out) == 0)
+        if (buffered(&c->to_out) == 0 && wait_ms == 0)
                 events |= POLLIN;
         if (buffered(&c->to_guest) > 0)
                 events |= POLLOUT;
         p[0] = (struct pollfd){.fd = events ? c->guest_fd : -1, .events = events};
         p[1] = (struct pollfd){.fd = buffered(&c->to_guest) == 0 && c->guest_fd >= 0 ? c->in_fd : -1, .events = POLLIN};
         p[2] = (struct pollfd){.fd = buffered(&c->to_out) > 0 ? c->out_fd : -1, .events = POLLOUT};
+        return wait_ms > 0 ? wait_ms : -1;
 }
 
 void console_handle(struct console *c, const struct pollfd *p)
@@ -170,7 +189,8 @@ void console_detach(struct console *c, int timeout_ms)
 
                 if (left <= 0)
                         break;
-                console_prepare(c, p);
+                c->budget_us = CONSOLE_CPU_BURST_US; /* the guest is dead: there is only so much left */
+                (void)console_prepare(c, p);
                 p[1].fd = -1;
                 if (poll(p, CONSOLE_POLLS, (int)left) < 0 && errno != EINTR)
                         break;

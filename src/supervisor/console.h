@@ -1,7 +1,8 @@
 /*
  * The guest's console: bytes between the socket to the VMM and the operator's standard input and output, unchanged both
  * ways. When they are a terminal, Ctrl-] is an escape: Ctrl-] q leaves, Ctrl-] Ctrl-] sends one Ctrl-].
- * Nothing here blocks: a reader that does not read stops the guest's UART, not the supervisor.
+ * Nothing here blocks: a reader that does not read stops the guest's UART, not the supervisor. Neither does a guest
+ * that floods its console keep the supervisor busy: see CONSOLE_CPU_PERCENT.
  */
 #pragma once
 
@@ -17,6 +18,13 @@
         4096 /* bytes per direction; also what one write to a pipe may take without blocking (PIPE_BUF) */
 #define CONSOLE_POLLS 3
 
+/*
+ * What the supervisor, which is outside the guest's cgroup, may spend: in the long run this share of one CPU; at once
+ * the burst. Beyond that the guest's output waits in its socket, and then in its UART.
+ */
+#define CONSOLE_CPU_PERCENT  5
+#define CONSOLE_CPU_BURST_US 50000
+
 struct console_buffer {
         uint8_t data[CONSOLE_BUFFER];
         size_t start, end;
@@ -28,6 +36,8 @@ struct console {
         int in_fd, out_fd; /* -1: at its end */
         int own_out_fd;    /* a reopened, non-blocking standard output; -1: none */
         struct console_buffer to_guest, to_out;
+        /* Processor time left to spend, and when that was reckoned: by the clock, and in time this thread has used. */
+        int64_t budget_us, reckoned_us, used_us;
         bool escape; /* Ctrl-] seen */
         bool leave;  /* Ctrl-] q seen */
 };
@@ -41,8 +51,9 @@ int console_attach(struct console *c, int guest_fd, struct err *e);
 /* Takes what the dead guest still had to say, waiting for the reader at most timeout_ms; then disconnects. */
 void console_detach(struct console *c, int timeout_ms);
 
-/* Fills CONSOLE_POLLS entries for poll(2); unused ones get fd -1. */
-void console_prepare(const struct console *c, struct pollfd *p);
+/* Fills CONSOLE_POLLS entries for poll(2); unused ones get fd -1. Returns how many milliseconds it may wait at most, -1
+ * when there is no limit. */
+int console_prepare(struct console *c, struct pollfd *p);
 
 /* Moves bytes according to what poll(2) said. Sets c->leave on the escape. */
 void console_handle(struct console *c, const struct pollfd *p);

@@ -214,7 +214,7 @@ static int loop_step(struct loop *l, struct err *e)
                 {.fd = l->run->signal_fd, .events = POLLIN},
         };
         int64_t left = l->deadline_ms == INT64_MAX ? -1 : l->deadline_ms - clock_now_ms();
-        int r;
+        int r, wait_ms;
 
         if (l->deadline_ms != INT64_MAX && left <= 0) {
                 l->done = true;
@@ -222,8 +222,10 @@ static int loop_step(struct loop *l, struct err *e)
                                           : err_set(e, -ETIMEDOUT, "start the guest within %d seconds",
                                                     RUN_START_TIMEOUT_MS / 1000);
         }
-        console_prepare(l->run->console, p + 3);
-        if (poll(p, ARRAY_LEN(p), (int)left) < 0)
+        wait_ms = console_prepare(l->run->console, p + 3);
+        if (wait_ms < 0 || (left >= 0 && left < wait_ms))
+                wait_ms = (int)left;
+        if (poll(p, ARRAY_LEN(p), wait_ms) < 0)
                 return errno == EINTR ? 0 : err_set(e, -errno, "wait for the guest");
         console_handle(l->run->console, p + 3);
         if (l->run->console->leave) {
