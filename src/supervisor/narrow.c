@@ -10,7 +10,8 @@
 
 #include "jail/jail_seccomp.h"
 
-extern const struct jail_policy policy_supervisor; /* compiled from supervisor.policy */
+/* Compiled from supervisor.policy and supervisor_restart.policy. */
+extern const struct jail_policy policy_supervisor, policy_supervisor_restart;
 
 static int prctl3(int op, unsigned long a, unsigned long b)
 {
@@ -50,5 +51,5 @@ int supervisor_narrow(bool restarts, struct err *e)
         r = prctl3(PR_SET_NO_NEW_PRIVS, 1, 0);
         if (r < 0)
                 return err_set(e, r, "set no_new_privs");
-        return jail_seccomp_install(&policy_supervisor, e);
+        return jail_seccomp_install(restarts ? &policy_supervisor_restart : &policy_supervisor, e);
 }

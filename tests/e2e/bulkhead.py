@@ -108,16 +108,18 @@ def run_arguments(image, *options, name, mem="64M", cpus=1, cmdline=None):
 
 
 class Guest:
-    """A guest whose console is two pipes: root's, or that of an account.Account."""
+    """A guest whose console is two pipes: root's, or that of an account.Account. What prefix names is executed instead,
+    and executes what follows it."""
 
     def __init__(self, image, *options, cwd, name=None, stdin=subprocess.PIPE, stdout=subprocess.PIPE, account=None,
-                 **spec):
+                 prefix=(), **spec):
         self.name = name or new_name()
         self.account = account
         self.output, self.said = b"", b""
         argv = run_arguments(image, *options, name=self.name, **spec)
         if account:
             argv = account.command(argv)
+        argv = [*prefix, *argv]
         self._start(argv, cwd, stdin, stdout)
 
     def _start(self, argv, cwd, stdin, stdout):

@@ -131,11 +131,11 @@ class Guest:
 
     numbers = itertools.count(1)
 
-    def __init__(self, kernel, *options, cmdline=None, cpus=1, memory="128M"):
+    def __init__(self, kernel, *options, cmdline=None, cpus=1, memory="128M", prefix=()):
         self.name = f"linux-{os.getpid()}-{next(self.numbers)}"
         self.begun = time.monotonic()
-        words = [BUILD / "bulkhead", "run", self.name, "--kernel", kernel, "--cpus", str(cpus), "--mem", memory,
-                 *options]
+        words = [*prefix, BUILD / "bulkhead", "run", self.name, "--kernel", kernel, "--cpus", str(cpus), "--mem",
+                 memory, *options]
         if cmdline is not None:
             words += ["--cmdline", cmdline]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

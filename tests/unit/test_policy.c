@@ -298,6 +298,19 @@ static void refuses(void **state)
                 {"", ":1: no entries"},
                 {"# nothing\n", ":1: no entries"},
                 {"include\n", ":1: include names no file"},
+                {"read : [seldom] r\n", ":1: unknown mark [seldom]"},
+                {"read : [error r\n", ":1: [ without ]"},
+                {"read : [error]\n", ":1: read: the reason is empty"},
+                {"require\nread : r\n", ":1: require : only fd"},
+                {"require reason\nread : r\n", ":1: require reason: only fd"},
+                {"require fd\nread : r\n", ":2: read without its descriptor: add arg0"},
+                {"write : r\nrequire fd\n", ":1: write without its descriptor: add arg0"},
+                {"require fd\nsendto [arg1 == 3] : r\n", ":2: sendto without its descriptor: add arg0"},
+                {"require fd\nrecvfrom [arg0 >= 3] : r\n", ":2: recvfrom without its descriptor: add arg0"},
+                {"require fd\nioctl [arg1 == KVM_RUN] : r\n", ":2: ioctl without its descriptor: add arg0"},
+                {"require fd\nclose [arg0 != 3] : r\n", ":2: close without its descriptor: add arg0"},
+                {"require fd\ndup2 [arg0 == 3] : r\n", ":2: dup2 without its descriptor: add arg1"},
+                {"require fd\nmmap [arg2 == PROT_READ] : r\n", ":2: mmap without its descriptor: add arg4"},
         };
         struct bench *b = *state;
         size_t prefix = strlen(b->dir) + strlen("/a.policy");
@@ -342,6 +355,78 @@ static void includes(void **state)
         file_put(b, "b.policy", "read : again\nwrite [arg0 == 1] : narrower\nclose : wider\n");
         must_compile(b, "read : r\nwrite : wider\nclose [arg0 == 1] : narrower\ninclude b.policy\n");
         assert_int_equal(b->policy->rule_count, 4);
+}
+
+static void marks(void **state)
+{
+        struct bench *b = *state;
+
+        must_compile(b, "read : [error] it broke\nwrite : [varies]\tsometimes\nclose : may [error] stand here\n");
+        assert_int_equal(b->policy->rules[0].mark, MARK_ERROR);
+        assert_string_equal(b->policy->rules[0].reason, "it broke");
+        assert_int_equal(b->policy->rules[1].mark, MARK_VARIES);
+        assert_string_equal(b->policy->rules[1].reason, "sometimes");
+        assert_int_equal(b->policy->rules[2].mark, MARK_NONE);
+
+        /* Of two files the one that needs the call more often is right, whichever comes first. */
+        file_put(b, "b.policy", "read : r\nwrite [arg0 == 1] : [error] w\n");
+        must_compile(b, "read : [error] r\nwrite : [varies] w\ninclude b.policy\n");
+        assert_int_equal(b->policy->rule_count, 2);
+        assert_int_equal(b->policy->rules[0].mark, MARK_NONE);
+        assert_int_equal(b->policy->rules[1].mark, MARK_VARIES);
+}
+
+/* What a file requires holds for what it includes, and for nothing else. */
+static void requires_descriptors(void **state)
+{
+        struct bench *b = *state;
+
+        must_compile(b, "require fd\nread [arg0 == 3] : r\nwrite [arg0 & 0xfffffff0 == 16] : w\npoll : p\n"
+                        "dup2 [arg0 == 3, arg1 == 4] : d\n");
+        assert_true(b->policy->require_fd);
+        assert_int_equal(policy_keep_promises(b->policy, b->prog, &b->err), 0);
+
+        file_put(b, "b.policy", "read : r\n");
+        assert_int_equal(compile_text(b, "require fd\ninclude b.policy\n"), -EINVAL);
+        assert_non_null(strstr(b->err.text, "/b.policy:1: read without its descriptor"));
+        assert_null(strstr(b->err.text, "/a.policy:"));
+
+        file_put(b, "b.policy", "require fd\nread [arg0 == 3] : r\n");
+        must_compile(b, "write : w\ninclude b.policy\n");
+        assert_false(b->policy->require_fd);
+        file_put(b, "b.policy", "require fd\nread : r\n");
+        assert_int_equal(compile_text(b, "write : w\ninclude b.policy\n"), -EINVAL);
+}
+
+/* The program of a policy, held to the promises of a stricter one. */
+static int promises_broken(struct bench *b, const char *made_of, const char *held_to)
+{
+        static struct bpf_program prog;
+
+        must_compile(b, made_of);
+        prog = *b->prog;
+        must_compile(b, held_to);
+        return policy_keep_promises(b->policy, &prog, &b->err);
+}
+
+static void keeps_promises(void **state)
+{
+        static const char strict[] = "require fd\nioctl [arg0 == 3, arg1 == KVM_RUN] : r\nread [arg0 == 3] : r\n";
+        struct bench *b = *state;
+
+        assert_int_equal(promises_broken(b, strict, strict), 0);
+        assert_int_equal(promises_broken(b, "ioctl [arg0 == 3, arg1 == TIOCGWINSZ] : r\nread [arg0 == 3] : r\n",
+                                         strict),
+                         -EINVAL);
+        assert_non_null(strstr(b->err.text, "/a.policy:2: compiler is broken: ioctl passes with request 0x5413"));
+        assert_int_equal(promises_broken(b, "ioctl [arg0 == 3, arg1 == KVM_SET_SREGS] : r\n",
+                                         "ioctl [arg0 == 3, arg1 == KVM_GET_SREGS] : r\n"),
+                         -EINVAL);
+        assert_int_equal(promises_broken(b, "ioctl [arg0 == 4, arg1 == KVM_RUN] : r\n", strict), -EINVAL);
+        assert_non_null(strstr(b->err.text, "ioctl passes with descriptor 0x4"));
+        assert_int_equal(promises_broken(b, "read : r\n", strict), -EINVAL);
+        assert_non_null(strstr(b->err.text, "/a.policy:3: compiler is broken: read passes with descriptor"));
+        assert_int_equal(promises_broken(b, "read : r\n", "read [arg0 == 3] : r\n"), 0); /* nothing was promised */
 }
 
 /* A chain of `files` files, each including the next, made in directories inside one another. */
@@ -793,6 +878,9 @@ int main(void)
                 TEST(comparisons),
                 TEST(refuses),
                 TEST(includes),
+                TEST(marks),
+                TEST(requires_descriptors),
+                TEST(keeps_promises),
                 TEST(searches),
                 TEST(far_jumps),
                 TEST(limits),

@@ -24,6 +24,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -38,6 +39,9 @@
 /* Younger than the oldest headers we build with: linux/prctl.h, 6.3. */
 #ifndef PR_SET_MDWE
 #define PR_SET_MDWE 65
+#endif
+#ifndef PR_SET_MEMORY_MERGE
+#define PR_SET_MEMORY_MERGE 67 /* 6.4 */
 #endif
 
 struct constant {
@@ -251,6 +255,10 @@ static const struct constant constants[] = {
         C(MLOCK_ONFAULT),
         C(MFD_CLOEXEC),
         C(MFD_ALLOW_SEALING),
+        /* sys/mount.h */
+        C(MS_REC),
+        C(MS_PRIVATE),
+        C(MNT_DETACH),
         /* sys/prctl.h */
         C(PR_SET_PDEATHSIG),
         C(PR_GET_PDEATHSIG),
@@ -264,6 +272,7 @@ static const struct constant constants[] = {
         C(PR_GET_SECCOMP),
         C(PR_CAPBSET_READ),
         C(PR_CAPBSET_DROP),
+        C(PR_SET_MEMORY_MERGE),
         C(PR_SET_TSC),
         C(PR_GET_TSC),
         C(PR_SET_SECUREBITS),
@@ -495,6 +504,14 @@ static const struct constant constants[] = {
         C(IORING_REGISTER_IOWQ_MAX_WORKERS),
         C(IORING_REGISTER_RING_FDS),
 };
+
+bool constant_at(size_t i, uint32_t *ret_low)
+{
+        if (i >= ARRAY_LEN(constants))
+                return false;
+        *ret_low = (uint32_t)constants[i].value;
+        return true;
+}
 
 int constant_find(const char *name, struct number *ret)
 {

@@ -190,6 +190,33 @@ static int ioctl_check(const struct rule *rule, struct err *e)
         return err_bad(e, STATUS_FAILURE, "ioctl without its request: add arg1 == REQUEST");
 }
 
+static const char *const mark_names[] = {[MARK_NONE] = "", [MARK_VARIES] = "varies", [MARK_ERROR] = "error"};
+
+const char *rule_mark_name(enum rule_mark mark)
+{
+        return mark_names[mark];
+}
+
+/* Cuts "[mark] " off the reason. */
+static int mark_take(char **reason, enum rule_mark *ret, struct err *e)
+{
+        char *name = *reason + 1, *end = strchr(name, ']');
+
+        *ret = MARK_NONE;
+        if (**reason != '[')
+                return 0;
+        if (!end)
+                return err_bad(e, STATUS_FAILURE, "[ without ]");
+        *end = '\0';
+        for (size_t i = MARK_VARIES; i < ARRAY_LEN(mark_names); i++)
+                if (strcmp(name, mark_names[i]) == 0) {
+                        *ret = (enum rule_mark)i;
+                        *reason = end + 1 + strspn(end + 1, " \t");
+                        return 0;
+                }
+        return err_bad(e, STATUS_FAILURE, "unknown mark [%s]: a reason may start with [varies] or [error]", name);
+}
+
 int policy_entry_parse(const struct policy *p, char *text, struct rule *ret, struct err *e)
 {
         char *after = text + strcspn(text, " \t[:");
@@ -212,6 +239,8 @@ int policy_entry_parse(const struct policy *p, char *text, struct rule *ret, str
         *after = '\0';
 
         r = call_parse(text, ret, e);
+        if (r == 0)
+                r = mark_take(&reason, &ret->mark, e);
         if (r == 0)
                 r = text_copy(ret->reason, sizeof(ret->reason), reason, "reason", e);
         if (r == 0 && ret->reason[0] == '\0')

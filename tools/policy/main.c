@@ -123,6 +123,8 @@ static int compile(const struct options *o, struct err *e)
         if (r < 0)
                 return err_wrap(e, r, "%s:1", o->policy);
         r = policy_verify(p, prog, e);
+        if (r == 0)
+                r = policy_keep_promises(p, prog, e);
         return r < 0 ? r : outputs_write(p, prog, o, e);
 }
 

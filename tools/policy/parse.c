@@ -10,6 +10,7 @@
 /* A file that is being read, and the one whose include line led to it. */
 struct source {
         struct source *from;
+        bool require_fd;    /* `require fd` stands in it */
         bool error_placed;  /* an error came out of an include, and already says where it is */
         unsigned int depth; /* 1 for the file on the command line */
         const char *path;
@@ -58,16 +59,18 @@ static bool conditions_within(const struct rule *a, const struct rule *b)
 static int rule_add(struct policy *p, const struct rule *r, struct err *e)
 {
         for (unsigned int i = 0; i < p->rule_count; i++) {
-                const struct rule *old = &p->rules[i];
+                struct rule *old = &p->rules[i];
                 bool old_covers = conditions_within(old, r), new_covers = conditions_within(r, old);
 
                 if (old->nr != r->nr || (!old_covers && !new_covers))
                         continue;
                 /* Between two files it is what their union means: the wider one holds. */
                 if (old->file != r->file) {
-                        if (old_covers)
-                                return 0;
-                        continue;
+                        if (!old_covers)
+                                continue;
+                        if (r->mark < old->mark) /* one of them needs it more often */
+                                old->mark = r->mark;
+                        return 0;
                 }
                 return err_bad(e, STATUS_FAILURE, "%s: %s %s:%u", r->call,
                                old_covers && new_covers ? "duplicate of"
@@ -112,19 +115,35 @@ static char *trim(char *text)
         return text;
 }
 
+/* Does the line start with this word? *ret_rest is what follows it. */
+static bool word_is(char *line, const char *word, char **ret_rest)
+{
+        size_t len = strlen(word);
+
+        if (strncmp(line, word, len) != 0 || !(line[len] == '\0' || strchr(" \t", line[len])))
+                return false;
+        *ret_rest = trim(line + len);
+        return true;
+}
+
 static int line_parse(struct policy *p, char *line, struct source *s, unsigned int file, unsigned int number,
                       struct err *e)
 {
-        static const char include[] = "include";
         struct rule rule;
+        char *rest;
         int r;
 
         line = trim(line);
         if (*line == '\0' || *line == '#')
                 return 0;
-        if (strncmp(line, include, sizeof(include) - 1) == 0 &&
-            (line[sizeof(include) - 1] == '\0' || strchr(" \t", line[sizeof(include) - 1])))
-                return include_parse(p, trim(line + sizeof(include) - 1), s, e);
+        if (word_is(line, "include", &rest))
+                return include_parse(p, rest, s, e);
+        if (word_is(line, "require", &rest)) {
+                if (strcmp(rest, "fd") != 0)
+                        return err_bad(e, STATUS_FAILURE, "require %s: only fd can be required", rest);
+                s->require_fd = true;
+                return 0;
+        }
         r = policy_entry_parse(p, line, &rule, e);
         if (r < 0)
                 return r;
@@ -141,11 +160,23 @@ static int cycle_check(const struct source *s, struct err *e)
         return 0;
 }
 
+/* What a file requires holds for all its entries, also above the line and in what it includes. */
+static int requirements_check(const struct policy *p, unsigned int first, struct err *e)
+{
+        for (unsigned int i = first; i < p->rule_count; i++) {
+                int r = fd_check(&p->rules[i], e);
+
+                if (r < 0)
+                        return err_wrap(e, r, "%s:%u", p->files[p->rules[i].file], p->rules[i].line);
+        }
+        return 0;
+}
+
 static int file_parse(struct policy *p, const char *path, struct source *from, struct err *e)
 {
         struct source s = {.from = from, .depth = from ? from->depth + 1 : 1, .path = path};
         _cleanup_free_ char *text = NULL;
-        unsigned int file, number = 0;
+        unsigned int file, number = 0, first = p->rule_count;
         char *cursor, *line;
         struct stat st;
         int r;
@@ -170,7 +201,12 @@ static int file_parse(struct policy *p, const char *path, struct source *from, s
                         from->error_placed = true;
                 return s.error_placed ? r : err_wrap(e, r, "%s:%u", path, number);
         }
-        return 0;
+        if (!from)
+                p->require_fd = s.require_fd;
+        r = s.require_fd ? requirements_check(p, first, e) : 0;
+        if (r < 0 && from)
+                from->error_placed = true;
+        return r;
 }
 
 int policy_parse(struct policy *p, const char *path, struct err *e)

@@ -43,14 +43,22 @@ struct condition {
         uint64_t mask;  /* of CONDITION_MASKED_EQ; value has no bit outside it */
 };
 
+/* How often a role makes the call. Whoever compares policies with what programs do (tests/trace) goes by it. */
+enum rule_mark {
+        MARK_NONE,   /* in the life of any guest */
+        MARK_VARIES, /* depends on the host, its kernel, or on which thread is first */
+        MARK_ERROR,  /* only when something goes wrong */
+};
+
 /* One line: a call and the conditions that must all hold. Lines of the same call are alternatives. */
 struct rule {
         int nr; /* x86_64 number */
         char call[POLICY_CALL_MAX];
         unsigned int condition_count; /* 0: any arguments */
         struct condition conditions[POLICY_CONDITIONS_MAX];
-        char text[POLICY_TEXT_MAX];   /* the conditions as written, without brackets */
-        char reason[POLICY_TEXT_MAX]; /* never empty */
+        char text[POLICY_TEXT_MAX]; /* the conditions as written, without brackets */
+        enum rule_mark mark;
+        char reason[POLICY_TEXT_MAX]; /* never empty, without the mark */
         unsigned int file;            /* index into policy.files */
         unsigned int line;            /* from 1 */
 };
@@ -69,6 +77,7 @@ struct symbol {
 /* Rules stand in the order of the files, which is the order in which the program tests a call's alternatives.
  */
 struct policy {
+        bool require_fd; /* the policy itself, not only a file it includes, says so */
         unsigned int rule_count;
         struct rule rules[POLICY_RULES_MAX];
         unsigned int symbol_count;
@@ -107,6 +116,12 @@ int policy_parse(struct policy *p, const char *path, struct err *e);
  */
 bool policy_allows(const struct policy *p, const struct seccomp_data *d);
 
+/* The rule that decides this call: the first that allows it. NULL when the call is killed. */
+const struct rule *policy_match(const struct policy *p, const struct seccomp_data *d);
+
+/* "error", "varies", or "" for no mark. */
+const char *rule_mark_name(enum rule_mark mark);
+
 /* Does one condition hold for the six arguments? */
 bool condition_holds(const struct condition *c, const uint64_t args[POLICY_ARGS]);
 
@@ -122,6 +137,14 @@ int policy_emit(const struct policy *p, struct bpf_program *ret, struct err *e);
  */
 int policy_verify(const struct policy *p, const struct bpf_program *prog, struct err *e);
 
+/*
+ * Runs the program to see that it keeps what policies promise whatever their entries are: no ioctl passes with a
+ * request that no entry names, on any descriptor; in a policy that says `require fd` no call that takes a descriptor
+ * passes with one that no entry of that call names. policy_verify() compares with the entries; this knows nothing of
+ * how they are compared. Returns 0 or -EINVAL.
+ */
+int policy_keep_promises(const struct policy *p, const struct bpf_program *prog, struct err *e);
+
 /* Prints the program as a C file that defines `const struct jail_policy policy_<name>` (src/jail/policy.h).
  */
 void policy_write_c(const struct bpf_program *prog, const char *name, FILE *f);
@@ -134,8 +157,20 @@ bool policy_rule_is_first(const struct policy *p, unsigned int i);
 
 /* --- between the files of the parser --- */
 
+/* Which arguments of this call are descriptors, as bits; 0 for none. */
+unsigned int fd_arguments(const char *call);
+
+/* The entry must say which descriptors its call takes. Returns 0 or -EINVAL. */
+int fd_check(const struct rule *rule, struct err *e);
+
+/* A value for each argument with which the entry's conditions hold. Returns 0, or -EINVAL when none is found. */
+int rule_solve(const struct rule *rule, uint64_t args[POLICY_ARGS], struct err *e);
+
 /* The value of a name the compiler knows by itself (constants.c). Returns 0 or -ENOENT. */
 int constant_find(const char *name, struct number *ret);
+
+/* The low half of the i-th of those values, whatever it is for; false past the last. */
+bool constant_at(size_t i, uint32_t *ret_low);
 
 /* The value of a constant or of a name from a header. Returns 0 or -ENOENT. */
 int policy_symbol_find(const struct policy *p, const char *name, struct number *ret);

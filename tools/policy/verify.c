@@ -55,18 +55,23 @@ static bool rule_holds(const struct rule *r, const uint64_t args[POLICY_ARGS])
         return true;
 }
 
-bool policy_allows(const struct policy *p, const struct seccomp_data *d)
+const struct rule *policy_match(const struct policy *p, const struct seccomp_data *d)
 {
         uint64_t args[POLICY_ARGS];
 
         if (d->arch != AUDIT_ARCH_X86_64)
-                return false;
+                return NULL;
         for (unsigned int i = 0; i < POLICY_ARGS; i++)
                 args[i] = d->args[i];
         for (unsigned int i = 0; i < p->rule_count; i++)
                 if (p->rules[i].nr == d->nr && rule_holds(&p->rules[i], args))
-                        return true;
-        return false;
+                        return &p->rules[i];
+        return NULL;
+}
+
+bool policy_allows(const struct policy *p, const struct seccomp_data *d)
+{
+        return policy_match(p, d) != NULL;
 }
 
 static int mismatch(const struct seccomp_data *d, uint32_t action, struct err *e)
@@ -222,16 +227,23 @@ static int edges_check(const struct policy *p, const struct bpf_program *prog, c
         return 0;
 }
 
-static int rule_check(const struct policy *p, const struct bpf_program *prog, const struct rule *rule, struct err *e)
+int rule_solve(const struct rule *rule, uint64_t args[POLICY_ARGS], struct err *e)
 {
-        struct seccomp_data d = {.nr = rule->nr, .arch = AUDIT_ARCH_X86_64};
-        uint64_t args[POLICY_ARGS];
-        int r;
-
         for (unsigned int arg = 0; arg < POLICY_ARGS; arg++)
                 if (!argument_solve(rule, arg, args))
                         return err_bad(e, STATUS_FAILURE,
                                        "no value of arg%u found that meets its conditions: do they contradict?", arg);
+        return 0;
+}
+
+static int rule_check(const struct policy *p, const struct bpf_program *prog, const struct rule *rule, struct err *e)
+{
+        struct seccomp_data d = {.nr = rule->nr, .arch = AUDIT_ARCH_X86_64};
+        uint64_t args[POLICY_ARGS];
+        int r = rule_solve(rule, args, e);
+
+        if (r < 0)
+                return r;
         memcpy(d.args, args, sizeof(args));
         r = must_allow(prog, &d, e);
         if (r == 0)

@@ -59,9 +59,12 @@ static void call_write(const struct policy *p, unsigned int first, FILE *f)
                 if (r->nr != p->rules[first].nr)
                         continue;
                 if (r->condition_count > 0)
-                        fprintf(f, "    [%s]: %s\n", r->text, r->reason);
+                        fprintf(f, "    [%s]: ", r->text);
                 else
-                        fprintf(f, "    any arguments: %s\n", r->reason);
+                        fputs("    any arguments: ", f);
+                if (r->mark != MARK_NONE)
+                        fprintf(f, "[%s] ", rule_mark_name(r->mark));
+                fprintf(f, "%s\n", r->reason);
         }
 }
 

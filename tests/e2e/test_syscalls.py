@@ -1,0 +1,346 @@
+"""The system calls that guests' processes really make, against the policies of their filters.
+
+syscall-trace (tests/trace) counts each call of each thread from exec of bulkhead-supervisor on, for every filter that is
+in force in the thread, and which entry of the policy lets it through. Here guests live through what guests live
+through; what was used then must be what is allowed. An entry that no guest uses is removed, or its reason starts with a
+mark that says when it is. It is judged by the filter whose policy file it stands in, not by those that include the file.
+
+  [error]   only when something goes wrong: no guest here may use it
+  [varies]  depends on the host, its kernel, or on which thread is first: used or not
+"""
+
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+import pytest
+
+import elf
+import linux_guest
+import proc
+from bulkhead import BUILD, REPO, Guests, Status, command, needs_kvm
+from host import STATE, Host, seconds, wait_until
+
+pytestmark = [pytest.mark.both, needs_kvm]
+
+TRACE = BUILD / "tests/trace/syscall-trace"
+POLICIES = {"supervisor": "src/supervisor/supervisor.policy",
+            "supervisor_restart": "src/supervisor/supervisor_restart.policy",
+            "vmm_setup": "src/vmm/policy/setup.policy",
+            "vmm_main": "src/vmm/policy/main.policy",
+            "vmm_vcpu": "src/vmm/policy/vcpu.policy"}
+PARTS = {"vmm_setup": ["src/vmm/policy/kvm_setup.policy"]}  # files that are no filter of their own
+HEADERS = [REPO / "src/spec/vmm_fds.h", REPO / "src/jail/jail_stages.h"]
+IDLE_S = 2
+
+
+@dataclass
+class Entry:
+    """One line of a policy."""
+    filter: str
+    mark: str
+    place: str
+    call: str
+    conditions: str
+    reason: str
+    used: int = 0
+
+    def __str__(self):
+        conditions = f" [{self.conditions}]" if self.conditions else ""
+        return f"{self.filter}: {self.place}: {self.call}{conditions}: used {self.used} times"
+
+
+@dataclass
+class Trace:
+    """What syscall-trace has to say of one guest, or of several together."""
+    installed: Counter = field(default_factory=Counter)
+    entries: dict = field(default_factory=dict)
+    calls: dict = field(default_factory=lambda: defaultdict(Counter))  # filter: call: count
+    killed: list = field(default_factory=list)
+    unfiltered: int = 0
+    unknown: int = 0
+
+    def add(self, path):
+        wait_until(path.exists, 20, f"{path}: the tracer writes it when everything has ended")
+        for line in path.read_text().splitlines():
+            kind, *fields = line.split("\t")
+            if kind == "filter":
+                self.installed[fields[0]] += int(fields[1])
+            elif kind == "rule":
+                name, used, *rest = fields
+                self.entries.setdefault((name, rest[1]), Entry(name, *rest)).used += int(used)
+            elif kind == "call":
+                self.calls[fields[0]][fields[2]] += int(fields[1])
+            elif kind == "killed":
+                self.killed.append(" ".join(fields))
+            elif kind == "unfiltered":
+                self.unfiltered += int(fields[0])
+            elif kind == "unknown":
+                self.unknown += int(fields[0])
+            else:
+                raise AssertionError(line)
+        return self
+
+
+def prefix(path):
+    """What a guest's command line starts with to be traced; the report goes to path."""
+    return [str(TRACE), "--out", str(path), *(f"--defines={header}" for header in HEADERS),
+            *(f"--policy={name}={REPO / policy}" for name, policy in POLICIES.items()), "--"]
+
+
+def end(guest, number=signal.SIGTERM):
+    guest.signal(number)
+    assert guest.wait() == Status.SIGNAL + number, guest.errors
+
+
+ONCE = ("--on-reset", "exit")
+
+
+def cpu_time_s(pid):
+    fields = proc.stat(pid)
+    return (int(fields[14]) + int(fields[15])) / os.sysconf("SC_CLK_TCK")
+
+
+# ---- lives of guests; each takes a function that starts a traced guest ----
+
+def idle(start, idle_s=IDLE_S):
+    guest = start("hlt", *ONCE, cpus=2)
+    guest.wait_output(rb"halted\n")
+    time.sleep(idle_s)
+    end(guest)
+
+
+def with_an_initrd(start):
+    assert start("hello", *ONCE, "--test-device", "--initrd", TRACE).wait() == Status.OK
+
+
+def reset(start):
+    guest = start("power", cmdline="reset")
+    guest.wait_output(rb"(power: reset\n){3}", 30)
+    end(guest)
+
+
+def stopped_and_continued(start):
+    """What the kernel goes on with afterwards are calls of their own."""
+    guest = start("hlt", *ONCE)
+    guest.wait_output(rb"halted\n")
+    vmm = guest.vmm()
+    for pid in (vmm, guest.supervisor):
+        wait_until(lambda: proc.stat(pid)[3] == "S", 10, "it waits")
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: proc.stat(pid)[3] in "Tt", 10, "it stops")
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: proc.stat(vmm)[3] == "S" and proc.stat(guest.supervisor)[3] == "S", 10, "both go on")
+    end(guest)
+
+
+def triple_fault(start):
+    assert start("power", *ONCE, cmdline="triple").wait() == Status.RESET
+
+
+def eight_processors(start):
+    guest = start("smp", *ONCE, "--test-device", cpus=8, cmdline="cpus=8")
+    assert guest.wait(60) == Status.OK, guest.output
+
+
+def flood(start):
+    """Nobody reads until the supervisor and then the guest's UART have to wait; then somebody does."""
+    guest = start("flood", *ONCE)
+    fcntl.fcntl(guest.stdout, fcntl.F_SETPIPE_SZ, 4096)
+    guest.wait_output(rb"0\n")
+    vmm = guest.vmm()
+    wait_until(lambda: cpu_time_s(vmm) > seconds(0.5), 60, "the guest has had time to fill pipe and socket")
+    guest.wait_output(rb"000000000000800\n", 60)
+    end(guest)
+
+
+def busy_console(start):
+    guest = start("echo", *ONCE, "--test-device")
+    guest.wait_output(rb"echo ready\n")
+    guest.write(b"0123456789abcdef" * 64)
+    guest.write(b"q")
+    assert guest.wait(60) == Status.OK
+
+
+def power_button(start):
+    guest = start("pwrbtn", *ONCE)
+    guest.wait_output(rb"waiting for the power button\n")
+    wait_until((STATE / "guests" / guest.name / "state").exists, 20, "the supervisor knows that the guest is up")
+    assert command("kill", "--power-button", guest.name).returncode == Status.OK
+    assert guest.wait() == Status.OK
+
+
+def terminal(start):
+    guest = start("echo", *ONCE, on_terminal=True)
+    guest.wait_output(rb"echo ready\n")
+    guest.write(b"typed")
+    guest.wait_output(rb"typed")
+    guest.write(b"\x1dq")
+    assert guest.wait() == Status.OK
+
+
+BARE = [idle, with_an_initrd, stopped_and_continued, reset, triple_fault, eight_processors, flood, busy_console, power_button, terminal]
+
+
+# ---- what goes wrong ----
+
+def stray_process(start):
+    """Somebody else's process in the guest's cgroup, which cannot be removed while it lives."""
+    guest = start("hlt", *ONCE)
+    guest.wait_output(rb"halted\n")
+    cgroups = proc.Cgroups()
+    with subprocess.Popen(["sleep", "1000"]) as stray:
+        try:
+            for controller in [""] if cgroups.unified else ["memory", "pids"]:
+                (cgroups.directory(guest.vmm(), controller) / "cgroup.procs").write_text(str(stray.pid))
+            end(guest)
+            assert stray.wait(seconds(10)) == -signal.SIGKILL
+        finally:
+            stray.kill()
+
+
+def lost(start):
+    """It jumps to where nothing is."""
+    image = BUILD / "tests/lost.elf"
+    image.write_bytes(elf.image([elf.Segment(elf.BASE, b"\xb8\x00\x00\x00\xd0\xff\xe0")]))
+    assert start(image, *ONCE).wait() == Status.GUEST
+
+
+def killed_vmm(start):
+    guest = start("spin", *ONCE)
+    guest.wait_output(rb"spinning\n")
+    os.kill(guest.vmm(), signal.SIGKILL)
+    assert guest.wait() == Status.DIED
+
+
+ERRORS = [stray_process, lost, killed_vmm]
+
+
+def linux(trace):
+    """Linux lives through it all at once: boot, idleness, a flooded console, a reset, and the power button."""
+    with linux_guest.linux(cpus=8, memory="256M", prefix=prefix(trace)) as guest:
+        time.sleep(IDLE_S)
+        guest.shell("seq 1 200")
+        first = guest.vmm()
+        guest.send("reboot -f\n")
+        guest.expect("guest is up\n")
+        assert guest.vmm() != first
+        guest.shell('for i in /sys/class/input/input*; do [ "$(cat $i/name)" != "Power Button" ] || b=$i; done')
+        guest.send("exec 3</dev/input/$(cd $b && echo event*); head -c 24 <&3 >/tmp/key; poweroff -f\n")
+        guest.expect(r"poweroff -f\n")
+        assert command("kill", "--power-button", guest.name).returncode == Status.OK
+        assert guest.wait() == 0
+
+
+def run_bare(life, directory, **options):
+    """Runs one life under the tracer, and returns what it wrote."""
+    host = Host(directory / "cwd")
+    guests = Guests(directory / "cwd")
+    out = directory / f"{life.__name__}.trace"
+
+    def start(*args, on_terminal=False, **kwargs):
+        return (guests.start_on_terminal if on_terminal else guests.start)(*args, prefix=prefix(out), **kwargs)
+    try:
+        life(start, **options)
+    finally:
+        guests.close()
+        wait_until(out.exists, 20, "the tracer writes its report")
+        killed = [line for line in out.read_text().splitlines() if line.startswith("killed")]
+        assert not killed, f"{life.__name__}: calls that the filter kills: {killed}"
+    host.assert_clean()
+    return out
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """All lives together."""
+    directory = tmp_path_factory.mktemp("traces")
+    (directory / "cwd").mkdir()
+    trace = Trace()
+    for life in BARE:
+        trace.add(run_bare(life, directory))
+    if linux_guest.HERE:
+        linux(directory / "linux.trace")
+        trace.add(directory / "linux.trace")
+    return trace
+
+
+def test_every_filter_is_one_of_the_policies(seen):
+    assert seen.unknown == 0
+    assert set(seen.installed) == set(POLICIES)
+    assert min(seen.installed.values()) > 0
+    assert seen.installed["vmm_setup"] == seen.installed["vmm_main"]
+    assert seen.unfiltered > 0  # up to the filters
+
+
+def test_nothing_else_is_called(seen):
+    assert seen.killed == []
+    for name, calls in seen.calls.items():
+        print(f"{name}: {sum(calls.values())} calls: " +
+              ", ".join(f"{call} {count}" for call, count in calls.most_common()))
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_what_is_allowed_is_used_or_explained(seen, name):
+    own = [str(REPO / path) for path in [POLICIES[name], *PARTS.get(name, [])]]
+    entries = [e for e in seen.entries.values() if e.filter == name and
+               os.path.normpath(e.place.rpartition(":")[0]) in own]
+    assert entries
+    print(f"{name}: {len(entries)} entries, {sum(e.used > 0 for e in entries)} used, "
+          f"{sum(e.mark == 'varies' for e in entries)} vary, {sum(e.mark == 'error' for e in entries)} for errors")
+    for entry in entries:
+        if entry.mark == "varies":
+            print(f"  varies: {entry}")
+    idle_entries = [e for e in entries if not e.used and not e.mark]
+    assert not idle_entries, "remove, or say when it is used:\n" + "\n".join(map(str, idle_entries))
+    wrong = [e for e in entries if e.used and e.mark == "error"]
+    assert not wrong, "used without any error:\n" + "\n".join(map(str, wrong))
+
+
+@pytest.mark.parametrize("life", ERRORS, ids=lambda life: life.__name__)
+def test_what_errors_need_is_allowed(tmp_path, life):
+    (tmp_path / "cwd").mkdir()
+    trace = Trace().add(run_bare(life, tmp_path))
+    assert trace.killed == [] and trace.unknown == 0
+    for entry in trace.entries.values():
+        if entry.mark == "error" and entry.used:
+            print(f"  error: {entry}")
+
+
+def test_the_tracer_misses_nothing(tmp_path):
+    out = tmp_path / "known.trace"
+    subprocess.run([TRACE, "--out", out, f"--policy=known={REPO / 'tests/trace/known.policy'}", "--",
+                    BUILD / "tests/trace/known-calls"], check=True, timeout=seconds(30))
+    trace = Trace().add(out)
+    assert trace.installed == {"known": 1} and trace.unknown == 0
+    assert {(e.call, e.conditions, e.mark): e.used for e in trace.entries.values()} == {
+        ("getppid", "arg5 == 1", "varies"): 3000, ("getppid", "arg5 == 2", ""): 2, ("fork", "", ""): 4,
+        ("wait4", "", ""): 5, ("exit_group", "", ""): 4, ("getuid", "", ""): 0}
+    assert trace.calls["known"] == {"getppid": 3002, "fork": 4, "wait4": 5, "exit_group": 4, "getgid": 1}
+    assert [line.split()[:3] for line in trace.killed] == [["known", "104", "0x7"]]  # getgid(7)
+
+
+def test_the_tracer_knows_no_other_filter(tmp_path):
+    """The policy named is not the one that is installed."""
+    out = tmp_path / "known.trace"
+    subprocess.run([TRACE, "--out", out, f"--policy=known={REPO / 'tools/policy/example_exit.policy'}", "--",
+                    BUILD / "tests/trace/known-calls"], check=True, timeout=seconds(30))
+    trace = Trace().add(out)
+    assert trace.unknown == 1 and trace.installed == {"known": 0}
+
+
+@pytest.mark.slow
+def test_an_idle_minute(tmp_path, seen):
+    """Is as a short while: nothing in a guest's processes wakes up by itself."""
+    (tmp_path / "cwd").mkdir()
+    minute = Trace().add(run_bare(idle, tmp_path, idle_s=60))
+    assert minute.killed == [] and minute.unknown == 0
+    (tmp_path / "idle.trace").unlink()
+    moment = Trace().add(run_bare(idle, tmp_path, idle_s=0))
+    for name, calls in minute.calls.items():
+        print(f"{name}: {sum(calls.values())} calls with an idle minute, {sum(moment.calls[name].values())} without")
+        assert sum(calls.values()) < sum(moment.calls[name].values()) + 60

@@ -1,0 +1,46 @@
+#!/usr/bin/python3
+"""Print how much each system-call filter lets through, as the table that docs/jail.md has.
+
+usage: tools/policy_stats.py
+
+The figures are those of the lists that policy-compiler writes at build time (tools/policy). A call with several
+entries counts once; an argument check is one comparison of one entry; an ioctl request counts once however many
+descriptors it is allowed on.
+"""
+import os
+import re
+from pathlib import Path
+
+BUILD = Path(os.environ.get("BULKHEAD_BUILD", Path(__file__).resolve().parents[1] / "build"))
+
+# Name; when it is in force; the filter of Firecracker (1.17, x86_64, musl) whose thread does similar work, and its calls.
+FILTERS = [
+    ("vmm_setup", "from the last stage of the jail to READY", None),
+    ("vmm_main", "main thread, from READY on", ("vmm", 50)),
+    ("vmm_vcpu", "vCPU threads, from before READY on", ("vcpu", 27)),
+    ("supervisor", "supervisor, from CONFIG on, with `--on-reset exit`", ("api", 31)),
+    ("supervisor_restart", "the same where a reset restarts the guest, and all of the next run", ("api", 31)),
+]
+
+
+def figures(name):
+    """(calls, argument checks, ioctl requests) of a filter."""
+    path, = (BUILD / "src").rglob(f"policy_{name}.txt")
+    return re.match(rf"Policy {name}: (\d+) calls, (\d+) argument checks, (\d+) ioctl requests", path.read_text()).groups()
+
+
+def names():
+    """All filters that the build made for the product."""
+    return {path.stem.removeprefix("policy_") for path in (BUILD / "src").rglob("policy_*.txt")}
+
+
+def table():
+    rows = ["| filter | in force | calls | argument checks | ioctl requests | Firecracker's calls |", "|---|---|---|---|---|---|"]
+    for name, when, other in FILTERS:
+        peer = f"{other[1]} ({other[0]})" if other else "none: no filter while it sets up"
+        rows.append(f"| {name} | {when} | {' | '.join(figures(name))} | {peer} |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    print(table(), end="")
