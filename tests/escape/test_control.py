@@ -142,6 +142,7 @@ def test_a_pid_in_the_state_of_a_dead_guest_is_nobodys(host):
     """Who holds the guest's lock is asked of the kernel; the pids in the state may have become somebody else's."""
     guests = Guests(host.cwd)
     with subprocess.Popen(["sleep", "600"]) as bystander:
+        time.sleep(0.1)  # the kernel tells start times in hundredths of a second, and the VMM's must be another
         try:
             guest = guests.start("hlt")
             guest.wait_output(rb"halted\n")
