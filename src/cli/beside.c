@@ -23,7 +23,7 @@ int beside_open(const char *name, struct err *e)
         *strrchr(self, '/') = '\0';
         snprintf(path, sizeof(path), "%s/" LIBEXEC_FROM_BIN "/%s", self, name);
         fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0) {
+        if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
                 snprintf(path, sizeof(path), "%s/%s", self, name);
                 fd = open(path, O_RDONLY | O_CLOEXEC);
         }

@@ -29,18 +29,22 @@ static int helper_run(const char *mode, int in_fd, int out_fd, struct err *e)
         if (pid < 0)
                 return err_set(e, -errno, "start " HELPER);
         if (pid == 0) {
+                struct err failure = ERR_INIT;
+
                 if (dup2(in_fd, STDIN_FILENO) >= 0 && dup2(out_fd, STDOUT_FILENO) >= 0)
                         sys_execveat(program, "", argv, envp, AT_EMPTY_PATH);
+                err_set(&failure, -errno, "execute " HELPER);
+                err_print(&failure, STDERR_FILENO, "bulkhead");
                 _exit(STATUS_FAILURE);
         }
         while (waitpid(pid, &status, 0) < 0)
                 if (errno != EINTR)
                         return err_set(e, -errno, "wait for " HELPER);
         if (!WIFEXITED(status))
-                return err_set(e, -ECHILD, HELPER " was killed by signal %d", WTERMSIG(status));
+                return err_bad(e, STATUS_FAILURE, HELPER " was killed by signal %d", WTERMSIG(status));
         if (WEXITSTATUS(status) == 0)
                 return 0;
-        if (e) { /* the helper has said why */
+        if (e) { /* the helper, or the child that should have become it, has said why */
                 e->status = (enum exit_status)WEXITSTATUS(status);
                 e->text[0] = '\0';
         }
