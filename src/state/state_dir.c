@@ -50,7 +50,12 @@ int state_dir_open(struct state_dir *ret, struct err *e)
         d.fd = subdir_open(AT_FDCWD, d.path);
         if (d.fd < 0)
                 return err_set(e, d.fd, "open the runtime directory %s", d.path);
-        if (fstat(d.fd, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 022)) {
+        if (fstat(d.fd, &st) < 0) {
+                r = err_set(e, -errno, "look at the runtime directory %s", d.path);
+                state_dir_close(&d);
+                return r;
+        }
+        if (st.st_uid != geteuid() || (st.st_mode & 022)) {
                 state_dir_close(&d);
                 err_bad(e, STATUS_FAILURE, "the runtime directory %s can be written by others", d.path);
                 err_hint(e, "remove it; bulkhead creates it with mode 0700");

@@ -30,6 +30,12 @@ static int kvm_open(struct resources *res, struct err *e)
                 return r;
         }
         version = ioctl(res->kvm_fd, KVM_GET_API_VERSION, 0);
+        if (version < 0) {
+                r = err_set(e, -errno, "ask " KVM_DEVICE " for its API version");
+                if (e)
+                        e->status = STATUS_HOST;
+                return r;
+        }
         if (version != KVM_API_VERSION) {
                 err_bad(e, STATUS_HOST, KVM_DEVICE " answers API version %d instead of %d", version, KVM_API_VERSION);
                 err_hint(e, "see bulkhead doctor");

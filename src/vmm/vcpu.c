@@ -146,6 +146,8 @@ int vcpus_start(struct machine *m, struct cpuid_table *cpuid, struct vcpu *vcpus
         int size = ioctl(VMM_FD_KVM, KVM_GET_VCPU_MMAP_SIZE, 0);
         int max = ioctl(VMM_FD_KVM, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
 
+        if (size < 0 || max < 0)
+                return err_set(e, -errno, "ask KVM about vCPUs");
         if (max < (int)count)
                 return err_bad(e, STATUS_HOST, "this host's KVM runs %d vCPUs in a guest, not %u", max, count);
         if (size < (int)sizeof(struct kvm_run))

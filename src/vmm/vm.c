@@ -31,7 +31,9 @@ static int pmu_disable(struct err *e)
         const struct kvm_enable_cap pmu = {.cap = KVM_CAP_PMU_CAPABILITY, .args = {KVM_PMU_CAP_DISABLE}};
         int offered = ioctl(VMM_FD_KVM, KVM_CHECK_EXTENSION, KVM_CAP_PMU_CAPABILITY);
 
-        if (offered <= 0 || !(offered & KVM_PMU_CAP_DISABLE))
+        if (offered < 0)
+                return err_set(e, -errno, "ask KVM whether performance counters can be left out");
+        if (!(offered & KVM_PMU_CAP_DISABLE))
                 return 0;
         if (ioctl(VMM_FD_VM, KVM_ENABLE_CAP, &pmu) < 0)
                 return err_set(e, -errno, "leave out the performance counters");
