@@ -32,17 +32,26 @@
 
 static const char *const v1_controllers[CGROUP_V1_MAX] = {"memory", "pids", "cpu", "blkio"};
 
+static bool is_unified(const struct statfs *fs)
+{
+        return (uint32_t)fs->f_type == CGROUP2_MAGIC;
+}
+
 bool jail_cgroup_is_unified(void)
 {
         struct statfs fs;
 
-        return statfs(CGROUP_ROOT, &fs) == 0 && (uint32_t)fs.f_type == CGROUP2_MAGIC;
+        return statfs(CGROUP_ROOT, &fs) == 0 && is_unified(&fs);
 }
 
-/* The hierarchies of this host, "" for the unified one. */
-static size_t hierarchies(const char *ret[CGROUP_V1_MAX])
+/* The hierarchies of this host, "" for the unified one. Returns how many, or a negative errno. */
+static int hierarchies(const char *ret[CGROUP_V1_MAX])
 {
-        if (jail_cgroup_is_unified()) {
+        struct statfs fs;
+
+        if (statfs(CGROUP_ROOT, &fs) < 0)
+                return -errno;
+        if (is_unified(&fs)) {
                 ret[0] = "";
                 return 1;
         }
@@ -261,9 +270,11 @@ int jail_cgroup_create(const char *base, const char *name, const struct cgroup_l
 {
         struct jail_cgroup cg = {.unified_fd = -1};
         const char *list[CGROUP_V1_MAX];
-        size_t count = hierarchies(list);
+        int count = hierarchies(list);
 
-        for (size_t i = 0; i < count; i++) {
+        if (count < 0)
+                return err_set(e, count, "look at " CGROUP_ROOT);
+        for (int i = 0; i < count; i++) {
                 int r = hierarchy_prepare(list[i], base, name, limits, &cg, e);
 
                 if (r < 0) {
@@ -334,19 +345,20 @@ static void parent_remove(const char *hierarchy, const char *base)
 void jail_cgroup_remove_parent(const char *base)
 {
         const char *list[CGROUP_V1_MAX];
-        size_t count = hierarchies(list);
+        int count = hierarchies(list);
 
-        for (size_t i = 0; i < count; i++)
+        for (int i = 0; i < count; i++)
                 parent_remove(list[i], base);
 }
 
 int jail_cgroup_remove(const char *base, const char *name, struct err *e)
 {
         const char *list[CGROUP_V1_MAX];
-        size_t count = hierarchies(list);
-        int result = 0;
+        int result = 0, count = hierarchies(list);
 
-        for (size_t i = 0; i < count; i++) {
+        if (count < 0)
+                return err_set(e, count, "look at " CGROUP_ROOT);
+        for (int i = 0; i < count; i++) {
                 char path[PATH_SIZE];
                 int r;
 
