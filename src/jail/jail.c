@@ -109,9 +109,10 @@ static int child_run(struct jail *j, struct err *e)
         return err_set(e, -errno, "execute %s in the jail", j->req->program_name);
 }
 
-static _Noreturn void child_main(const struct jail_request *req)
+/* layers: the namespaces that the child was born in. */
+static _Noreturn void child_main(const struct jail_request *req, uint64_t layers)
 {
-        struct jail j = {.req = req, .control_fd = -1};
+        struct jail j = {.req = req, .control_fd = -1, .layers = layers};
         struct err e = ERR_INIT;
 
         for (size_t i = 0; i < req->fd_count; i++)
@@ -155,7 +156,7 @@ int jail_start(const struct jail_request *req, pid_t *ret_pid, int *ret_pidfd, u
                 pid = sys_clone3(&args);
         }
         if (pid == 0)
-                child_main(req);
+                child_main(req, layers);
         if (pid < 0) {
                 int r = err_set(e, -errno, "create a process in new namespaces");
 

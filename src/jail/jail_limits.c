@@ -60,20 +60,26 @@ static int limits_set(const struct jail_limits *l, struct err *e)
 }
 
 /* user.max_*_namespaces of the user namespace this process is in (namespaces(7)). */
-static int namespaces_forbid(struct err *e)
+static int namespaces_forbid(const struct jail *j, struct err *e)
 {
-        static const char *const kinds[] = {"user", "pid", "mnt", "net", "ipc", "uts", "cgroup", "time"};
+        static const struct {
+                const char *name;
+                enum jail_layer layer;
+        } kinds[] = {
+                {"user", LAYER_USER_NS}, {"pid", LAYER_PID_NS}, {"mnt", LAYER_MOUNT_NS},     {"net", LAYER_NET_NS},
+                {"ipc", LAYER_IPC_NS},   {"uts", LAYER_UTS_NS}, {"cgroup", LAYER_CGROUP_NS}, {"time", LAYER_TIME_NS},
+        };
 
         for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
                 char path[64];
                 int r;
 
-                snprintf(path, sizeof(path), "sys/user/max_%s_namespaces", kinds[i]);
+                snprintf(path, sizeof(path), "sys/user/max_%s_namespaces", kinds[i].name);
                 r = io_write_file_at(JAIL_FD_PROC, path, "0");
-                if (r == -ENOENT) /* a kind this kernel does not have */
+                if (r == -ENOENT && !(j->layers & LAYER_BIT(kinds[i].layer))) /* a kind this kernel does not have */
                         continue;
                 if (r < 0)
-                        return err_set(e, r, "set user.max_%s_namespaces to 0", kinds[i]);
+                        return err_set(e, r, "set user.max_%s_namespaces to 0", kinds[i].name);
         }
         return 0;
 }
@@ -89,7 +95,7 @@ int jail_stage_limits(struct jail *j, struct err *e)
                 return err_set(e, r, "set oom_score_adj");
         j->layers |= LAYER_BIT(LAYER_LIMITS);
 
-        r = namespaces_forbid(e);
+        r = namespaces_forbid(j, e);
         if (r < 0)
                 return r;
         j->layers |= LAYER_BIT(LAYER_NO_NEW_NS);

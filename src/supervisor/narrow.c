@@ -27,11 +27,13 @@ static int capabilities_keep(uint32_t keep, struct err *e)
         /* An ordinary user's supervisor has none to lose, nor the right to lose bounding ones. */
         if (syscall(SYS_capget, &head, data) < 0)
                 return err_set(e, -errno, "read the supervisor's capabilities");
-        for (unsigned long cap = 0; (data[0].effective & (1U << CAP_SETPCAP)) && r == 0; cap++)
+        for (unsigned long cap = 0; (data[0].effective & (1U << CAP_SETPCAP)) && r == 0; cap++) {
                 if (cap >= 32 || !(keep & (1U << cap)))
                         r = prctl3(PR_CAPBSET_DROP, cap, 0);
-        if (r < 0 && r != -EINVAL) /* EINVAL: past the last capability this kernel knows */
-                return err_set(e, r, "drop the supervisor's bounding capabilities");
+                /* EINVAL: past the last capability this kernel knows, which knows those of Linux 5.9. */
+                if (r < 0 && (r != -EINVAL || cap <= CAP_CHECKPOINT_RESTORE))
+                        return err_set(e, r, "drop the supervisor's bounding capability %lu", cap);
+        }
         data[0].permitted &= keep;
         data[0].effective = data[0].permitted;
         data[0].inheritable = 0;
