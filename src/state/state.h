@@ -96,7 +96,9 @@ struct state_ids_range {
 
 /*
  * Finds them in /etc/subuid and /etc/subgid (subuid(5)): for root the lines of user "bulkhead", or the default range;
- * for an ordinary user the user's own. Returns 0, or -ENOENT when an ordinary user has no block in one of them.
+ * for an ordinary user the user's own. Returns 0, -ENOENT when an ordinary user has no block in one of them, or
+ * another negative errno: a file that cannot be read is not one without a line, because guests with ids of two ranges
+ * could get the same.
  */
 int state_ids_range(struct state_ids_range *ret);
 

@@ -10,8 +10,8 @@
 #include "base/number.h"
 #include "state/state.h"
 
-/* Finds the first line for user or uid in /etc/subuid or /etc/subgid (subuid(5)) with room for a block. Returns 0 or
- * -ENOENT. */
+/* Finds the first line for user or uid in /etc/subuid or /etc/subgid (subuid(5)) with room for a block. Returns 0,
+ * -ENOENT without such a file or line, or another negative errno. */
 static int subordinate_range(const char *file, const char *user, const char *uid, uint32_t *ret_first,
                              uint32_t *ret_blocks)
 {
@@ -20,7 +20,7 @@ static int subordinate_range(const char *file, const char *user, const char *uid
         int r = -ENOENT;
 
         if (!f)
-                return -ENOENT;
+                return -errno;
         while (r < 0 && fgets(line, sizeof(line), f)) {
                 char *save = NULL, *owner = strtok_r(line, ":\n", &save), *start = strtok_r(NULL, ":\n", &save),
                      *size = strtok_r(NULL, ":\n", &save);
@@ -36,6 +36,8 @@ static int subordinate_range(const char *file, const char *user, const char *uid
                 *ret_blocks = (uint32_t)(count / JAIL_IDS_PER_GUEST);
                 r = 0;
         }
+        if (ferror(f))
+                r = -errno;
         fclose(f);
         return r;
 }
@@ -45,22 +47,26 @@ int state_ids_range(struct state_ids_range *ret)
         const bool root = geteuid() == 0;
         const struct passwd *pw = root ? NULL : getpwuid(geteuid());
         char uid[16] = "";
-        struct state_ids_range r;
-        uint32_t gid_blocks;
+        struct state_ids_range range = {0};
+        uint32_t gid_blocks = 0;
+        int r;
         const char *user = root ? "bulkhead" : pw ? pw->pw_name : "";
 
         if (!root)
                 snprintf(uid, sizeof(uid), "%u", (unsigned int)geteuid());
-        if (subordinate_range("/etc/subuid", user, uid, &r.first_uid, &r.blocks) == 0 &&
-            subordinate_range("/etc/subgid", user, uid, &r.first_gid, &gid_blocks) == 0) {
-                if (gid_blocks < r.blocks)
-                        r.blocks = gid_blocks;
-        } else if (root)
-                r = (struct state_ids_range){STATE_IDS_DEFAULT_FIRST, STATE_IDS_DEFAULT_FIRST,
-                                             STATE_IDS_DEFAULT_COUNT / JAIL_IDS_PER_GUEST};
-        else
-                return -ENOENT;
-        *ret = r;
+        r = subordinate_range("/etc/subuid", user, uid, &range.first_uid, &range.blocks);
+        if (r == 0)
+                r = subordinate_range("/etc/subgid", user, uid, &range.first_gid, &gid_blocks);
+        if (r == -ENOENT && root) {
+                *ret = (struct state_ids_range){STATE_IDS_DEFAULT_FIRST, STATE_IDS_DEFAULT_FIRST,
+                                                STATE_IDS_DEFAULT_COUNT / JAIL_IDS_PER_GUEST};
+                return 0;
+        }
+        if (r < 0)
+                return r;
+        if (gid_blocks < range.blocks)
+                range.blocks = gid_blocks;
+        *ret = range;
         return 0;
 }
 

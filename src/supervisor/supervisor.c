@@ -136,9 +136,11 @@ static int user_cgroup_make(struct supervisor *s, struct err *e)
 static int ids_take(struct supervisor *s, struct err *e)
 {
         struct state_ids_range range;
-        int r;
+        int r = state_ids_range(&range);
 
-        s->own_ids = state_ids_range(&range) == 0 && (is_root() || id_mapper_available());
+        if (r < 0 && r != -ENOENT)
+                return err_set(e, r, "read /etc/subuid and /etc/subgid");
+        s->own_ids = r == 0 && (is_root() || id_mapper_available());
         if (!s->own_ids) {
                 s->state.slot = STATE_SLOT_NONE;
                 s->state.ids = (struct jail_ids){.uid = geteuid(), .gid = getegid(), .count = 1};
