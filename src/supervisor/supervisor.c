@@ -223,6 +223,9 @@ static int on_ready(void *ctx, const struct vmm_process *p, struct err *e)
         s->state.supervisor.start_time = process_start_time(getpid());
         s->state.vmm.pid = p->pid;
         s->state.vmm.start_time = process_start_time(p->pid);
+        /* Without them a dead guest's pid could not be told from somebody else's. */
+        if (s->state.supervisor.start_time == 0 || s->state.vmm.start_time == 0)
+                return err_bad(e, STATUS_FAILURE, "the start times of the guest's processes cannot be read from /proc");
         s->state.layers = p->layers;
         s->state.landlock_abi = p->landlock_abi;
         s->state.started_unix = (int64_t)time(NULL);
