@@ -1,0 +1,82 @@
+"""Every system call between main() and READY is made to fail, one in each start; none may leave less than it says.
+
+BULKHEAD_FAULTS  a regular expression: only faults whose line in BUILD/test-results/faults-* it matches
+"""
+
+import os
+import re
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import fault_table
+from bulkhead import BUILD, needs_kvm
+from faults import Fault, Scenario
+from host import seconds
+
+pytestmark = needs_kvm
+
+
+def faults_of(points, errors):
+    wanted = re.compile(os.environ.get("BULKHEAD_FAULTS", ""))
+    for point, detail in points.items():
+        # A descriptor is free after close() even when that says EIO: what fails is what was to be written.
+        after = point.key == "close"
+        for error in fault_table.errors_of(point, errors):
+            fault = Fault(point, error, detail, after)
+            if wanted.search(str(fault)):
+                yield fault
+
+
+def kernel_use():
+    """What the kernel holds for processes: open files, cgroups, and memory (KiB) that no process could give back."""
+    memory = dict(re.findall(r"^(\w+): +(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE))
+    cgroups = [line.split()[2] for line in Path("/proc/cgroups").read_text().splitlines()[1:]]
+    return {"open files": int(Path("/proc/sys/fs/file-nr").read_text().split()[0]), "cgroups": sum(map(int, cgroups)),
+            "KiB": sum(int(memory[name]) for name in ("Shmem", "SUnreclaim", "KernelStack", "PageTables"))}
+
+
+def assert_nothing_is_held(before, starts):
+    """Less than one for every fourth start, which is what the rest of the host may take meanwhile."""
+    allowed = {name: use + starts // 4 * (64 if name == "KiB" else 1) + (32768 if name == "KiB" else 64)
+               for name, use in before.items()}
+    end = time.monotonic() + seconds(60)
+    while over := {name: (before[name], use) for name, use in kernel_use().items() if use > allowed[name]}:
+        assert time.monotonic() < end, f"held by the kernel after {starts} starts: {over}"
+        time.sleep(0.5)
+
+
+def report(name, headline, outcomes):
+    directory = BUILD / "test-results"
+    directory.mkdir(exist_ok=True)
+    lines = [f"{outcome.kind}: {fault}: {outcome.text}" for fault, outcome in outcomes.items()]
+    (directory / f"faults-{name}").write_text("\n".join([headline, *lines]) + "\n")
+
+
+def run_matrix(scenario, name, errors, capsys):
+    recorded, before_main = scenario.record()
+    before = kernel_use()
+    points = {p: d for p, d in recorded.items() if fault_table.excluded(p, d) is None}
+    outcomes = {fault: scenario.inject(fault) for fault in faults_of(points, errors)}
+    count = Counter(outcome.kind for outcome in outcomes.values())
+    headline = (f"{len(outcomes) - count['unreached']} injected at {len(points)} calls, "
+                f"{len(recorded) - len(points)} excluded and {before_main} before main(); "
+                f"{count['failed']} failed cleanly, {count['tolerated']} tolerated, {count['problem']} problems, "
+                f"{count['unreached']} not made again")
+    report(name, headline, outcomes)
+    with capsys.disabled():
+        print(f"\nfaults, {name}: {headline}")
+    assert [f"{fault}: {o.text}" for fault, o in outcomes.items() if o.kind == "problem"] == []
+    assert count["unreached"] <= len(outcomes) / 20
+    assert_nothing_is_held(before, len(outcomes))
+
+
+def test_one_error_at_each_call(host, capsys):
+    run_matrix(Scenario(host), "default", [fault_table.GENERIC], capsys)
+
+
+@pytest.mark.slow
+def test_every_error_at_each_call(host, capsys):
+    run_matrix(Scenario(host), "all", [fault_table.GENERIC, *fault_table.OTHERS], capsys)
