@@ -37,7 +37,7 @@ static int subordinate_range(const char *file, const char *user, const char *uid
                 r = 0;
         }
         if (ferror(f))
-                r = -errno;
+                r = -EIO;
         fclose(f);
         return r;
 }

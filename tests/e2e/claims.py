@@ -1,5 +1,6 @@
 """What a guest's state file claims, and what the kernel says about the same layers."""
 
+import fcntl
 import json
 import os
 import re
@@ -48,7 +49,7 @@ def _read(path):
 
 def _inside(vmm):
     command = ["nsenter", "-t", str(vmm), "--user", "--pid", "--net", "--preserve-credentials", sys.executable, "-c", PROBE]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout)
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=180).stdout)
 
 
 def _of_threads(vmm, names):
@@ -85,8 +86,14 @@ def _mounts(vmm):
 
 
 def _memory(vmm):
-    found = proc.mappings(vmm, "/memfd:guest_ram")
-    return [flags for _, flags in found]
+    found = []
+    for where, flags in proc.mappings(vmm, "/memfd:guest_ram"):
+        fd = os.open(f"/proc/{vmm}/map_files/{where}", os.O_RDONLY)
+        try:
+            found.append((flags, fcntl.fcntl(fd, fcntl.F_GET_SEALS)))
+        finally:
+            os.close(fd)
+    return found
 
 
 def facts(supervisor, vmm, name):

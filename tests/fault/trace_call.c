@@ -130,7 +130,7 @@ void trace_entry(struct tracer *t, struct task *task)
                         rewind_call(task);
         }
         if (is_last_of_start(t, task))
-                task->closed = true;
+                task->closed = !task->tell_next; /* a fault at the very last call: what follows it is of interest */
 }
 
 void trace_exit(struct tracer *t, struct task *task)
