@@ -34,7 +34,6 @@ struct attempt_target {
         int tap;                     /* descriptor of the caller's own tap */
         int vm;                      /* descriptor of the caller's own KVM virtual machine */
         void *ram;                   /* the guest's memory, shared with a sealed memfd */
-        size_t ram_bytes;
 };
 
 struct attempt {

@@ -35,7 +35,7 @@ static struct attempt_result map_memfd(const struct attempt_target *t, const str
         return r < 0 ? refused(r) : reached(map(PROT_READ | PROT_EXEC, a->number, fd));
 }
 
-/* The memfd cannot be written to once RLIMIT_FSIZE is 0, but a mapping of it can, where it has a size. */
+/* The guest could have put code there. */
 static struct attempt_result map_ram(const struct attempt_target *t, const struct attempt *a)
 {
         return t->ram ? reached(CALL(SYS_mprotect, t->ram, PAGE, PROT_READ | PROT_EXEC))

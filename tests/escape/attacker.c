@@ -79,10 +79,8 @@ int __wrap_guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_s
 {
         int r = __real_guest_ram_map(ret, len_bytes, hole_start, hole_end, e);
 
-        if (r == 0) {
+        if (r == 0)
                 target.ram = ret->regions[0].host;
-                target.ram_bytes = ret->regions[0].len_bytes;
-        }
         return r;
 }
 
@@ -91,9 +89,7 @@ void escape_say(const char *text)
         (void)send(VMM_FD_CONSOLE, text, strlen(text), MSG_NOSIGNAL); /* nobody to tell */
 }
 
-/* Comes back in one thread of the role only, and when all threads are here: the attempt meets what a guest that runs
- * has.
- */
+/* Comes back in one thread of the role only, and when all threads are here: as it is in a guest that runs. */
 static void meet(bool in_role)
 {
         static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;

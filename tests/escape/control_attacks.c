@@ -274,6 +274,16 @@ static void flood_console(void)
                 (void)send(VMM_FD_CONSOLE, data, sizeof(data), MSG_NOSIGNAL);
 }
 
+/* As many threads as it gets, which never stop. */
+static void spin(void)
+{
+        const struct attempt *threads = attempt_find("E12.7");
+        const struct attempt_target nobody = {0};
+
+        ready_say(UINT64_MAX);
+        (void)threads->make(&nobody, threads); /* how many these are does not matter */
+}
+
 static const struct {
         const char *name;
         void (*make)(void);
@@ -310,12 +320,14 @@ static const struct {
         {"shut-while-running", channel_shut_running},
         {"descriptors", send_descriptors},
         {"flood-console", flood_console},
+        {"spin", spin},
+        {"silent", NULL},
 };
 
 void control_attack(const char *name)
 {
         for (size_t i = 0; i < ARRAY_LEN(attacks); i++)
-                if (strcmp(attacks[i].name, name) == 0)
+                if (strcmp(attacks[i].name, name) == 0 && attacks[i].make)
                         attacks[i].make();
         /* It stays: what ends the guest is the supervisor. */
         for (;;)

@@ -24,13 +24,14 @@ PROTOCOL = rb"receive from the VMM: Protocol error"
 
 
 class Attacked(Guest):
-    def __init__(self, attack, cwd, peeling="full", **kwargs):
+    def __init__(self, attack, cwd, *options, peeling="full", **kwargs):
         self._words = {"attack": attack}
         self._peeling = peeling
+        self._options = options
         super().__init__("hello", cwd=cwd, **kwargs)
 
     def _start(self, argv, cwd, stdin, stdout):
-        super()._start(attacker.command(self._peeling, self.name, self._words), cwd, stdin, stdout)
+        super()._start(attacker.command(self._peeling, self.name, self._words, *self._options), cwd, stdin, stdout)
 
     def message(self):
         """What the supervisor says at its end: one line, after the one that tells that it is a test build."""
@@ -43,7 +44,7 @@ class Attacked(Guest):
 @pytest.fixture
 def attack(host):
     started = Guests(host.cwd)
-    yield lambda name, **kwargs: started._add(Attacked(name, host.cwd, **kwargs))
+    yield lambda name, *options, **kwargs: started._add(Attacked(name, host.cwd, *options, **kwargs))
     started.close()
 
 
@@ -103,6 +104,14 @@ def test_who_closes_the_channel_and_stays_is_still_the_operators(attack, name, p
     assert len(guest.errors.splitlines()) == 1
 
 
+@pytest.mark.slow
+def test_who_says_nothing_is_ended_after_a_minute(attack):
+    guest = attack("silent")
+    guest.wait_output(rb"escape: begin\n")
+    assert guest.wait(90) == Status.FAILURE
+    assert b"start the guest within 60 seconds" in guest.message()
+
+
 def sockets(guest):
     return [link for link in proc.fds(guest.supervisor).values() if link.startswith("socket:")]
 
@@ -138,27 +147,34 @@ def test_a_console_that_nobody_reads_stops_nobody(attack):
     assert guest.wait() == Status.SIGNAL + signal.SIGTERM
 
 
+def test_threads_that_spin_are_throttled(attack):
+    guest = attack("spin", "--cpu-limit", "20", peeling="without seccomp")
+    wait_until(lambda: running(guest), 20, "the guest counts as running")
+    stat = proc.Cgroups().directory(guest.vmm(), "cpu") / "cpu.stat"
+    wait_until(lambda: int(re.search(r"nr_throttled (\d+)", stat.read_text())[1]) > 0, 20, "the guest is throttled")
+    assert bulkhead.command("kill", guest.name).returncode == 0
+    assert guest.wait() == Status.SIGNAL + signal.SIGTERM
+
+
 def test_a_pid_in_the_state_of_a_dead_guest_is_nobodys(host):
-    """Who holds the guest's lock is asked of the kernel; the pids in the state may have become somebody else's."""
+    """Who holds a guest's lock is asked of the kernel; the pids in its state may have become somebody else's."""
     guests = Guests(host.cwd)
     with subprocess.Popen(["sleep", "600"]) as bystander:
         time.sleep(0.1)  # the kernel tells start times in hundredths of a second, and the VMM's must be another
         try:
             guest = guests.start("hlt")
-            guest.wait_output(rb"halted\n")
-            state = STATE / "guests" / guest.name / "state"
-            vmm = guest.vmm()
-            guest.signal(signal.SIGKILL)
-            guest.wait()
-            wait_until(lambda: not proc.is_alive(vmm), 20, "the VMM dies with its supervisor")
-            data = bytearray(state.read_bytes())
-            for offset, pid in ((8, guest.supervisor), (24, vmm)):  # struct guest_state
+            wait_until(lambda: running(guest), 20, "the guest counts as running")
+            data = bytearray((STATE / "guests" / guest.name / "state").read_bytes())
+            for offset, pid in ((8, guest.supervisor), (24, guest.vmm())):  # struct guest_state
                 assert struct.unpack_from("i", data, offset) == (pid,)
                 struct.pack_into("i", data, offset, bystander.pid)
-            state.write_bytes(data)
-            assert bulkhead.command("kill", guest.name).returncode == Status.NAME
+            dead = STATE / "guests" / bulkhead.new_name()
+            dead.mkdir(mode=0o700)
+            (dead / "lock").touch()
+            (dead / "state").write_bytes(data)
+            assert bulkhead.command("kill", dead.name).returncode == Status.NAME
             assert bulkhead.command("ps").returncode == Status.OK
-            assert bystander.poll() is None
+            assert bystander.poll() is None and not dead.exists()
         finally:
             bystander.kill()
             guests.close()
