@@ -5,6 +5,7 @@ node for group kvm, a runtime directory) is mounted in a mount namespace that on
 
 import itertools
 import os
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -106,3 +107,32 @@ class Account:
             self._holder.wait()
             self._holder.stdout.close()
             shutil.rmtree(self.home)
+
+
+class SessionAccount:
+    """A user with a systemd session, in the lab, where nothing stays: what makes this user is not undone."""
+
+    def __init__(self):
+        self.name = f"user{next(_numbers)}"
+        subprocess.run(["groupadd", "--force", "kvm"], check=True)
+        subprocess.run(["useradd", "--groups", "kvm", self.name], check=True)  # with subordinate ids
+        subprocess.run("chgrp kvm /dev/kvm && chmod 0660 /dev/kvm", shell=True, check=True)
+        subprocess.run(["loginctl", "enable-linger", self.name], check=True)
+        self.uid, self.gid = pwd.getpwnam(self.name)[2:4]
+        self.service = f"user@{self.uid}.service"
+        subprocess.run(["systemctl", "start", self.service], check=True)
+        self.runtime_dir = Path(f"/run/user/{self.uid}")
+        self.state_dir = self.runtime_dir / "bulkhead"
+
+    def command(self, argv):
+        """A command as this user runs it, in place of the process that starts it."""
+        return ["setpriv", "--reuid", str(self.uid), "--regid", str(self.gid), "--init-groups", "env",
+                f"XDG_RUNTIME_DIR={self.runtime_dir}", *map(str, argv)]
+
+    def run(self, *argv, **kwargs):
+        """Runs a command as this user to its end."""
+        return subprocess.run(self.command(argv), stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds(30),
+                              **kwargs)
+
+    def bulkhead(self, *words):
+        return self.run(BUILD / "bulkhead", *words)

@@ -127,17 +127,19 @@ class Stream:
 
 
 class Guest:
-    """A `bulkhead run`. As a context manager: whatever happens, nothing of the guest is left."""
+    """A `bulkhead run`, of root or of an account.Account. As a context manager: whatever happens, nothing of the guest is left."""
 
     numbers = itertools.count(1)
 
-    def __init__(self, kernel, *options, cmdline=None, cpus=1, memory="128M", prefix=()):
+    def __init__(self, kernel, *options, cmdline=None, cpus=1, memory="128M", prefix=(), account=None):
         self.name = f"linux-{os.getpid()}-{next(self.numbers)}"
         self.begun = time.monotonic()
         words = [*prefix, BUILD / "bulkhead", "run", self.name, "--kernel", kernel, "--cpus", str(cpus), "--mem",
                  memory, *options]
         if cmdline is not None:
             words += ["--cmdline", cmdline]
+        if account:
+            words = account.command(words)
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.out = Stream(self.process.stdout)
         self.err = Stream(self.process.stderr)
