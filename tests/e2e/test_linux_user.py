@@ -14,7 +14,7 @@ import proc
 from account import IDS_PER_GUEST, Account, SessionAccount
 from bulkhead import ABSENT, BUILD, Guests, State, Status, new_name, own_words
 from host import wait_until
-from linux_guest import GUESTS, HERE, fetch_kernel, linux, needs_hardware, needs_root
+from linux_guest import GUESTS, HERE, fetch_kernel, linux, needs_hardware, needs_root, slow
 
 pytestmark = [needs_root, needs_hardware]
 
@@ -35,7 +35,7 @@ def vmm_of(guest, account):
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("subordinate", [IDS_PER_GUEST, 0], ids=["own ids", "the user's id"])
+@pytest.mark.parametrize("subordinate", [IDS_PER_GUEST, slow(0)], ids=["own ids", "the user's id"])
 def test_linux_without_a_session(subordinate):
     account = Account(subordinate)
     try:
@@ -97,14 +97,17 @@ def assert_limited(vmm, supervisor, name, memory_bytes, vcpus):
 
 @pytest.mark.session
 @needs_session
-def test_linux_in_a_session_has_its_limits_also_after_a_reset(account, guests):
+@pytest.mark.parametrize("resets", [0, slow(1)])
+def test_linux_in_a_session_has_its_limits(account, guests, resets):
     with linux(cpus=2, account=account) as guest:
-        first = vmm_of(guest, account)
-        assert_limited(first, guest.process.pid, guest.name, 128 << 20, 2)
-        guest.send("reboot -f\n")
-        guest.expect("guest is up\n")
-        wait_until(lambda: vmm_of(guest, account) != first, 20, "the state names the new VMM")
-        assert_limited(vmm_of(guest, account), guest.process.pid, guest.name, 128 << 20, 2)
+        vmm = vmm_of(guest, account)
+        assert_limited(vmm, guest.process.pid, guest.name, 128 << 20, 2)
+        for _ in range(resets):
+            before = vmm
+            guest.send("reboot -f\n")
+            guest.expect("guest is up\n")
+            vmm = wait_until(lambda: vmm_of(guest, account) != before and vmm_of(guest, account), 20, "a new VMM")
+            assert_limited(vmm, guest.process.pid, guest.name, 128 << 20, 2)
         guest.send("poweroff -f\n")
         status = guest.process.wait(60)
         assert status == 0
@@ -118,7 +121,7 @@ def test_what_the_commands_show(account, guests):
     guest.wait_output(rb"halted\n")
     shown = json.loads(account.bulkhead("inspect", "--json", guest.name).stdout)
     verdicts = {layer["name"]: layer["verdict"] for layer in shown["layers"]}
-    assert verdicts["cgroup limits"] == verdicts["ids of its own"] == "in force"
+    assert verdicts["cgroup limits"] == verdicts["ids of its own"] == "in_force"
     checks = {c["id"]: c["result"] for c in json.loads(account.bulkhead("doctor", "--json").stdout)["checks"]}
     assert {checks[f"cgroup-{name}"] for name in ("memory", "pids", "cpu")} == {"ok"}
     assert (proc.Cgroups().directory(guest.vmm(), "") / "cpu.max").read_text() == "50000 100000\n"
@@ -131,6 +134,15 @@ def test_limits_of_a_controller_that_was_not_delegated_are_refused(account, gues
     r = account.bulkhead("run", new_name(), "--kernel", GUESTS / "hello.elf", "--io-limit", f"/dev/{device},rbps=1M")
     assert (r.returncode, r.stdout, own_words(r.stderr).count(b"\n")) == (Status.ISOLATION, b"", 1)
     assert b"io.max" in r.stderr
+
+
+@pytest.mark.session
+@needs_session
+def test_a_reset_stays_in_the_scope(account, guests):
+    guest = guests.start("power", account=account, cmdline="reset")
+    guest.wait_output(rb"(power: reset\n){4}", 60)
+    assert proc.Cgroups().directory(guest.supervisor, "").parent.name == f"bulkhead-{guest.supervisor}.scope"
+    assert account.bulkhead("kill", guest.name).returncode == Status.OK
 
 
 @pytest.mark.session
