@@ -95,19 +95,25 @@ static void registers(struct reader *r)
         fake_vmm_stop();
 }
 
+static void must_sum_up(const uint8_t *p, size_t len)
+{
+        uint8_t sum = 0;
+
+        for (size_t i = 0; i < len; i++)
+                sum += p[i];
+        MUST(sum == 0);
+}
+
 /* Every table lies in the area, sums up to 0, and is found from the RSDP. Returns its length. */
 static uint32_t table_check(const struct guest_ram *ram, gpa_t gpa, const char *signature)
 {
         const uint8_t *p = guest_ram_at(ram, gpa, 36);
         uint32_t len;
-        uint8_t sum = 0;
 
         MUST(p && gpa >= LAYOUT_ACPI);
         memcpy(&len, p + 4, sizeof(len));
         MUST(memcmp(p, signature, 4) == 0 && len >= 36 && gpa + len <= LAYOUT_ACPI_END);
-        for (uint32_t i = 0; i < len; i++)
-                sum += p[i];
-        MUST(sum == 0);
+        must_sum_up(p, len);
         return len;
 }
 
@@ -134,6 +140,8 @@ static void tables(struct reader *r)
         }
         MUST(result == 0 && rsdp == LAYOUT_ACPI);
         MUST(memcmp(memory + rsdp, "RSD PTR ", 8) == 0);
+        must_sum_up(memory + rsdp, 20); /* what ACPI 1.0 has of it */
+        must_sum_up(memory + rsdp, 36);
         memcpy(&xsdt, memory + rsdp + 24, sizeof(xsdt));
         MUST(table_check(&ram, xsdt, "XSDT") == 36 + 2 * 8);
         memcpy(&fadt, memory + xsdt + 36, sizeof(fadt));

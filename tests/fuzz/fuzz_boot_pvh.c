@@ -66,7 +66,19 @@ static void image_build(struct boot_world *w)
         w->file_len += NOTES;
 }
 
-/* Is a note of the kind looked for anywhere in the image, with this entry? Without a walk: any place will do. */
+static bool in_note_segment(const struct boot_world *w, size_t at, size_t len)
+{
+        struct image im;
+
+        memcpy(&im, w->image, sizeof(im));
+        for (unsigned int i = 1; i < SEGMENTS; i++)
+                if (im.ph[i].p_type == PT_NOTE && at >= im.ph[i].p_offset &&
+                    at + len <= im.ph[i].p_offset + im.ph[i].p_filesz)
+                        return true;
+        return false;
+}
+
+/* Is a note of the kind looked for in one of the segments, with this entry? Without a walk: any place will do. */
 static bool note_exists(const struct boot_world *w, uint64_t entry)
 {
         for (size_t i = NOTES; i + sizeof(Elf64_Nhdr) + 4 + 4 <= w->image_len; i++) {
@@ -81,7 +93,7 @@ static bool note_exists(const struct boot_world *w, uint64_t entry)
                 /* 12 + 4 is a multiple of 8: no padding before the descriptor. It may lie partly in the zeros. */
                 left = w->image_len - i - 16;
                 memcpy(&value, w->image + i + 16, nh.n_descsz < left ? nh.n_descsz : left);
-                if (value == entry)
+                if (value == entry && in_note_segment(w, i, 16 + nh.n_descsz))
                         return true;
         }
         return false;

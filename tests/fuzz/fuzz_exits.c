@@ -115,21 +115,19 @@ static void io_exit(struct world *w)
         free(run);
 }
 
-static void mmio_exit(struct world *w)
+static void mmio_exit(struct world *w, uint64_t address, uint32_t len, const uint8_t data[8])
 {
-        static const uint64_t bases[] = {LAYOUT_IOAPIC, LAYOUT_HOLE_START, LAYOUT_LAPIC, LAYOUT_IOAPIC + 0xff8};
         struct kvm_run *run = page_new(0);
-        uint8_t how = read_u8(&w->script), before[8];
+        uint8_t before[8];
 
         run->exit_reason = KVM_EXIT_MMIO;
-        run->mmio.phys_addr = how & 0x80 ? read_u64(&w->script) : bases[how >> 5 & 3] + (how & 0x1f) * 4;
-        run->mmio.len = 1 + read_u8(&w->script) % 8;
-        run->mmio.is_write = how & 1;
-        if (how & 1) {
-                if (run->mmio.len > 4) /* more often than not what the I/O APIC takes */
-                        run->mmio.len = 4;
-                read_bytes(&w->script, run->mmio.data, sizeof(run->mmio.data));
-        }
+        run->mmio.phys_addr = address;
+        run->mmio.len = len;
+        run->mmio.is_write = data != NULL;
+        if (data)
+                memcpy(run->mmio.data, data, sizeof(run->mmio.data));
+        else
+                memset(run->mmio.data, 0xa5, sizeof(run->mmio.data));
         memcpy(before, run->mmio.data, sizeof(before));
         w->v.run = run;
         vcpu_handle_exit(&w->v, 0);
@@ -144,6 +142,30 @@ static void mmio_exit(struct world *w)
         free(run);
 }
 
+static void mmio_anywhere(struct world *w)
+{
+        static const uint64_t bases[] = {LAYOUT_IOAPIC, LAYOUT_HOLE_START, LAYOUT_LAPIC, LAYOUT_IOAPIC + 0xff8};
+        uint8_t how = read_u8(&w->script), data[8] = {0};
+        uint64_t address = how & 0x80 ? read_u64(&w->script) : bases[how >> 5 & 3] + (how & 0x1f) * 4;
+        uint32_t len = 1 + read_u8(&w->script) % 8;
+        bool is_write = read_u8(&w->script) & 1;
+
+        if (is_write)
+                read_bytes(&w->script, data, sizeof(data));
+        mmio_exit(w, address, len, is_write ? data : NULL);
+}
+
+/* One half of a redirection entry, as a guest's driver writes it; most often of the two pins that have a device. */
+static void redirection_write(struct world *w)
+{
+        uint8_t how = read_u8(&w->script), pin = how & 0x80 ? how & 0x1f : how & 1 ? LAYOUT_UART_GSI : LAYOUT_GED_GSI;
+        uint8_t index[8] = {(uint8_t)(0x10 + 2 * pin + (how >> 6 & 1))}, value[8] = {0};
+
+        read_bytes(&w->script, value, 4);
+        mmio_exit(w, LAYOUT_IOAPIC, 4, index);
+        mmio_exit(w, LAYOUT_IOAPIC + 0x10, 4, value);
+}
+
 /* Everything else: an exit reason and a union of any bytes, or KVM_RUN has failed. */
 static void other_exit(struct world *w)
 {
@@ -154,10 +176,15 @@ static void other_exit(struct world *w)
         int error = read_u8(&w->script) % 8 ? 0 : -(1 + read_u8(&w->script) % 133);
         bool is_harmless = false;
 
-        run->exit_reason = reason == 0xff ? read_u32(&w->script) : reason % 40;
+        run->exit_reason = reason == 0xff ? read_u32(&w->script) : reason % 40U;
         if (run->exit_reason == KVM_EXIT_IO || run->exit_reason == KVM_EXIT_MMIO)
                 run->exit_reason = KVM_EXIT_SHUTDOWN;
-        read_bytes(&w->script, run->padding, sizeof(run->padding));
+        if (run->exit_reason == KVM_EXIT_SYSTEM_EVENT)
+                run->system_event.type = read_u8(&w->script) % 5;
+        else if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR)
+                run->internal.suberror = read_u8(&w->script) % 5;
+        else
+                read_bytes(&w->script, run->padding, sizeof(run->padding));
         for (size_t i = 0; i < ARRAY_LEN(harmless); i++)
                 is_harmless |= run->exit_reason == harmless[i];
         w->v.run = run;
@@ -219,8 +246,10 @@ static void step(struct world *w)
 
         if (op < 0x80)
                 io_exit(w);
+        else if (op < 0xa0)
+                mmio_anywhere(w);
         else if (op < 0xb0)
-                mmio_exit(w);
+                redirection_write(w);
         else if (op < 0xf0)
                 console_step(w, read_u8(&w->script));
         else

@@ -1,6 +1,7 @@
 /*
  * The supervisor under a hostile VMM: guest_run() with the real control channel, console and phases, and a VMM that
- * sends what the input says, when it says, and dies when it likes. Only starting and reaping processes, asking KVM and
+ * sends what the input says, when it says, and dies when it likes; at the other end are an operator who types and a
+ * reader of the console who may stop reading. Only starting and reaping processes, asking KVM and
  * the time are made up (by -Wl,--wrap). Whenever the supervisor waits, the next step of the script happens.
  */
 #include <errno.h>
@@ -31,6 +32,8 @@ static struct world {
         uint64_t start_layers, required;
         int control, console, exited; /* the VMM's ends; exited is the pidfd, of which the supervisor closes a copy */
         int signals[2];               /* what the supervisor reads signals from */
+        int keyboard, screen;         /* the operator's ends of the supervisor's standard input and output */
+        bool escaped, leaves;         /* the operator has typed Ctrl-], and then q */
         bool alive, reaped;
         int wait_status;
         int64_t now_ms;
@@ -42,8 +45,9 @@ static struct world {
         uint32_t said_end; /* a bit for each reason */
         uint32_t verdicts[8];
         size_t verdict_count;
-        bool ended_by_signal;
+        unsigned int ending_signals; /* sent */
         int first_signal;
+        unsigned int polls_at_end; /* of something at whose end nothing more can come */
 } world;
 
 int __wrap_jail_start(const struct jail_request *req, pid_t *ret_pid, int *ret_pidfd, uint64_t *ret_layers,
@@ -190,7 +194,7 @@ static void vmm_says(uint8_t how)
                 sizeof(struct control_failed),
         };
         static union control_message m;
-        const uint16_t type = how % ARRAY_LEN(sizes);
+        const uint16_t type = (how & 0x7f) % ARRAY_LEN(sizes);
         size_t len = sizes[type];
 
         if (!world.alive)
@@ -268,10 +272,35 @@ static void operator_signals(uint8_t how)
 
         if (send(world.signals[1], &info, sizeof(info), MSG_DONTWAIT) < 0)
                 return;
-        if (info.ssi_signo != SIGUSR1 && !world.ended_by_signal) {
-                world.ended_by_signal = true;
+        if (info.ssi_signo != SIGUSR1 && world.ending_signals++ == 0)
                 world.first_signal = (int)info.ssi_signo;
+}
+
+static void operator_types(uint8_t how)
+{
+        uint8_t keys[16];
+        size_t len = how & 1 ? read_bytes(&world.script, keys, sizeof(keys)) : 0;
+
+        if (len == 0)
+                memcpy(keys, "\x1dq", len = 2);
+        if (world.keyboard < 0 || write(world.keyboard, keys, len) < 0)
+                return;
+        for (size_t i = 0; i < len; i++) {
+                world.leaves |= world.escaped && keys[i] == 'q';
+                world.escaped = keys[i] == 0x1d && !world.escaped;
         }
+}
+
+static void reader_reads(uint8_t how)
+{
+        uint8_t bytes[4096];
+
+        if (world.screen < 0)
+                return;
+        if (how == 15)
+                fd_closep(&world.screen);
+        else
+                (void)!read(world.screen, bytes, sizeof(bytes));
 }
 
 static void vmm_console(uint8_t how)
@@ -295,8 +324,14 @@ static void script_step(void)
                 return;
         }
         switch (op & 0x0f) {
-        case 0 ... 6:
+        case 0 ... 4:
                 vmm_says(read_u8(&world.script));
+                break;
+        case 5:
+                operator_types(op >> 4);
+                break;
+        case 6:
+                reader_reads(op >> 4);
                 break;
         case 7:
                 vmm_says_nonsense();
@@ -317,17 +352,27 @@ static void script_step(void)
                 fd_closep(&world.control);
                 break;
         case 13:
-                fd_closep(&world.console);
+                fd_closep(op & 0x80 ? &world.console : &world.keyboard);
                 break;
         case 14: /* what a start sends, at once: most scripts get no further by themselves */
                 vmm_says(CONTROL_ROOTED);
-                vmm_says(CONTROL_JAILED);
-                vmm_says(CONTROL_READY);
+                vmm_says((uint8_t)(CONTROL_JAILED | (op & 0x40) << 1));
+                vmm_says((uint8_t)(CONTROL_READY | (op & 0x80)));
                 break;
         default:
                 vmm_dies();
                 break;
         }
+}
+
+/* Who goes on waiting for a peer that is gone waits no longer, and burns a CPU as long as the process lives. */
+static void check_ends(const struct pollfd *p, nfds_t count)
+{
+        uint8_t byte;
+
+        for (nfds_t i = 0; i < count; i++)
+                if (p[i].fd >= 0 && p[i].revents && recv(p[i].fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+                        MUST(++world.polls_at_end <= 4); /* one for each socket, and an empty packet */
 }
 
 /* The supervisor waits: something happens, or time passes. */
@@ -340,6 +385,7 @@ int __wrap_poll(struct pollfd *p, nfds_t count, int timeout)
         MUST(++world.polls < POLLS_MAX);
         script_step();
         n = __real_poll(p, count, 0);
+        check_ends(p, count);
         if (n == 0 && timeout > 0)
                 world.now_ms += world.script.len == 0 ? timeout : 1;
         return n;
@@ -347,8 +393,21 @@ int __wrap_poll(struct pollfd *p, nfds_t count, int timeout)
 
 /* ---- the run and its judgement ---- */
 
+/* Has the supervisor read a signal that ends it? What it has not read is still there. */
+static bool signal_was_read(void)
+{
+        unsigned int unread = 0;
+        struct signalfd_siginfo info;
+
+        while (recv(world.signals[0], &info, sizeof(info), MSG_DONTWAIT) > 0)
+                unread += info.ssi_signo != SIGUSR1;
+        return unread < world.ending_signals;
+}
+
 static void check(const struct run_result *result, int r, const struct err *e)
 {
+        if (signal_was_read()) /* nothing that the VMM does meanwhile undoes it */
+                MUST(r == 0 && result->reason == RUN_SIGNAL);
         if (r < 0) {
                 must_be_error(e, r,
                               STATUS_BIT(STATUS_FAILURE) | STATUS_BIT(STATUS_USAGE) | STATUS_BIT(STATUS_HOST) |
@@ -373,25 +432,34 @@ static void check(const struct run_result *result, int r, const struct err *e)
                 MUST(world.verdict_count > ARRAY_LEN(world.verdicts));
                 break;
         case RUN_SIGNAL:
-                MUST(world.ended_by_signal && result->signal == world.first_signal);
+                MUST(world.ending_signals > 0 && result->signal == world.first_signal);
                 break;
         case RUN_LEFT:
+                MUST(world.leaves);
+                break;
         case RUN_FAILED:
         default:
                 MUST(false);
         }
 }
 
+/* Standard input and output are pipes; the terminal, when there is one, is raw already. */
 static struct console *console_new(void)
 {
         static struct console c;
+        uint8_t how = read_u8(&world.script);
+        int in[2], out[2];
 
         memset(&c, 0, sizeof(c));
-        c.terminal.fd = -1;
-        c.guest_fd = c.own_out_fd = c.in_fd = -1;
-        c.out_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
-        if (read_u8(&world.script) & 1) /* the operator types what the kernel has plenty of */
-                c.in_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+        MUST(pipe2(in, O_CLOEXEC | O_NONBLOCK) == 0 && pipe2(out, O_CLOEXEC | O_NONBLOCK) == 0);
+        world.keyboard = in[1];
+        world.screen = out[0];
+        c.guest_fd = -1;
+        c.in_fd = in[0];
+        c.out_fd = out[1];
+        c.own_out_fd = how & 1 ? out[1] : -1;
+        c.terminal.fd = how & 2 ? in[0] : -1;
+        c.terminal.raw = true;
         return &c;
 }
 
@@ -411,7 +479,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         struct guest_run run;
         struct run_result result = {0};
         struct err e = ERR_INIT;
-        int free_fd = lowest_fd(), r;
+        int free_fd = lowest_fd(), in_fd, out_fd, r;
         uint8_t how;
 
         guest_spec_init(&spec);
@@ -421,7 +489,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         world.starts = (how & 0x0f) != 0x0f;
         world.maps = (how & 0xf0) != 0xf0;
         world.start_layers = read_u8(&world.script);
-        world.required = how & 1 ? read_u64(&world.script) & LAYERS_ALL : 0;
+        world.required = how & 1 ? read_u64(&world.script) & LAYERS_ALL : how & 2 ? LAYER_BIT(LAYER_DUMPABLE) : 0;
         world.wait_status = read_u16(&world.script);
         if (!WIFEXITED(world.wait_status) && !WIFSIGNALED(world.wait_status))
                 world.wait_status = 0; /* what waitpid() without options does not report */
@@ -435,6 +503,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
                 .ready = ready,
                 .ctx = &world,
         };
+        in_fd = run.console->in_fd;
+        out_fd = run.console->out_fd;
+        signal(SIGPIPE, SIG_IGN); /* as the supervisor does */
         target_runs = true;
         r = guest_run(&run, &result, &e);
         target_runs = false;
@@ -442,10 +513,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         MUST(world.ready_calls <= 1 && world.configured_calls <= 1 && world.map_calls <= 1);
         MUST(world.reaped == world.starts); /* nothing of it is left */
         MUST(run.console->guest_fd == -1);
-        if (run.console->out_fd >= 0)
-                close(run.console->out_fd);
-        if (run.console->in_fd >= 0)
-                close(run.console->in_fd);
+        close(in_fd); /* the console forgets them at their end, and closes neither */
+        close(out_fd);
+        fd_closep(&world.keyboard);
+        fd_closep(&world.screen);
         fd_closep(&world.control);
         fd_closep(&world.console);
         fd_closep(&world.exited);

@@ -1,11 +1,38 @@
 /* A configuration file, as bulkhead-json parses it. */
 #include <errno.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "cli/json/spec_json.h"
 #include "spec_check.h"
+
+/* What the file says, read without the product's parser: a key that is there is what is in the field. */
+static void must_say(const json_t *root, const char *key, const char *field)
+{
+        const char *said = json_string_value(json_object_get(root, key));
+
+        MUST(!said || strcmp(said, field) == 0);
+}
+
+static void compare(const uint8_t *data, size_t len, const struct guest_spec *s)
+{
+        json_t *root = json_loadb((const char *)data, len, 0, NULL);
+
+        MUST(json_is_object(root));
+        must_say(root, "name", s->name);
+        must_say(root, "kernel", s->kernel);
+        must_say(root, "initrd", s->initrd);
+        must_say(root, "cmdline", s->cmdline);
+        must_say(root, "cpu", cpu_model_name(s->cpu_model));
+        must_say(root, "on_reset", on_reset_name(s->on_reset));
+        MUST(!json_object_get(root, "cpus") || json_integer_value(json_object_get(root, "cpus")) == s->vcpus);
+        if (json_is_integer(json_object_get(root, "memory")))
+                MUST((uint64_t)json_integer_value(json_object_get(root, "memory")) == s->memory_bytes);
+        MUST(json_is_true(json_object_get(root, "test_device")) == s->test_device);
+        json_decref(root);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
@@ -20,6 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         target_runs = false;
         if (r == 0) {
                 spec_must_be_good(&s);
+                compare(data, len, &s);
                 return 0;
         }
         MUST(r == -EINVAL);

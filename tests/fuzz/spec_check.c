@@ -10,13 +10,13 @@
 #include "base/cleanup.h"
 #include "cli/json/spec_json.h"
 
-int __real_stat(const char *path, struct stat *st);
-int __wrap_stat(const char *path, struct stat *st);
+int __real_stat64(const char *path, struct stat *st);
+int __wrap_stat64(const char *path, struct stat *st);
 
-int __wrap_stat(const char *path, struct stat *st)
+int __wrap_stat64(const char *path, struct stat *st)
 {
         if (!target_runs)
-                return __real_stat(path, st);
+                return __real_stat64(path, st);
         *st = (struct stat){.st_mode = S_IFREG};
         if (strcmp(path, "/dev/a") == 0) {
                 st->st_mode = S_IFBLK;
@@ -28,13 +28,46 @@ int __wrap_stat(const char *path, struct stat *st)
         return 0;
 }
 
+static void text_must_end(const char *field, size_t size)
+{
+        MUST(memchr(field, '\0', size));
+}
+
 static void text_must_be_clean(const char *field, size_t size)
 {
-        size_t len = strnlen(field, size);
-
-        MUST(len < size);
-        for (size_t i = len; i < size; i++)
+        for (size_t i = strnlen(field, size); i < size; i++)
                 MUST(field[i] == '\0');
+}
+
+static void io_limit_must_be_in_range(const struct io_limit *l)
+{
+        MUST(l->major >= 1 && l->major <= 4095 && l->minor <= 1048575);
+        MUST(l->read_bytes_per_s || l->write_bytes_per_s || l->read_ops_per_s || l->write_ops_per_s);
+        MUST(l->read_bytes_per_s <= 1ULL << 50 && l->write_bytes_per_s <= 1ULL << 50);
+        MUST(l->read_ops_per_s <= 1ULL << 50 && l->write_ops_per_s <= 1ULL << 50);
+}
+
+void spec_must_be_in_range(const struct guest_spec *s)
+{
+        MUST(s->version == SPEC_VERSION && s->size_bytes == sizeof(*s));
+        text_must_end(s->name, sizeof(s->name));
+        text_must_end(s->kernel, sizeof(s->kernel));
+        text_must_end(s->initrd, sizeof(s->initrd));
+        text_must_end(s->cmdline, sizeof(s->cmdline));
+        for (const char *c = s->name; *c; c++) /* it becomes the name of directories */
+                MUST((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
+                     (c > s->name && (*c == '.' || *c == '_' || *c == '-')));
+        MUST(s->memory_bytes >= 2 * 0x100000ULL && s->memory_bytes <= 1ULL << 46 && s->memory_bytes % 0x100000 == 0);
+        MUST(s->vcpus >= 1 && s->vcpus <= 64);
+        MUST(s->cpu_model <= 1 && s->on_reset <= 1 && s->require_all_layers <= 1 && s->test_device <= 1);
+        MUST(s->cpu_limit_percent <= 6500);
+        MUST(s->io_limit_count <= SPEC_IO_LIMITS_MAX);
+        for (uint32_t i = 0; i < s->io_limit_count; i++) {
+                io_limit_must_be_in_range(&s->io_limits[i]);
+                for (uint32_t j = 0; j < i; j++)
+                        MUST(s->io_limits[i].major != s->io_limits[j].major ||
+                             s->io_limits[i].minor != s->io_limits[j].minor);
+        }
 }
 
 void spec_must_be_good(const struct guest_spec *s)
@@ -44,6 +77,7 @@ void spec_must_be_good(const struct guest_spec *s)
         _cleanup_free_ char *text = NULL;
         int r;
 
+        spec_must_be_in_range(s);
         MUST(guest_spec_draft_from_bytes(s, sizeof(*s), &again, &e) == 0);
         MUST(memcmp(&again, s, sizeof(*s)) == 0);
         MUST((guest_spec_validate(s, NULL) == 0) == (s->name[0] && s->kernel[0]));
@@ -51,7 +85,6 @@ void spec_must_be_good(const struct guest_spec *s)
         text_must_be_clean(s->kernel, sizeof(s->kernel));
         text_must_be_clean(s->initrd, sizeof(s->initrd));
         text_must_be_clean(s->cmdline, sizeof(s->cmdline));
-        MUST(s->name[0] == '\0' || guest_name_valid(s->name));
         for (uint32_t i = s->io_limit_count; i < SPEC_IO_LIMITS_MAX; i++)
                 MUST(memcmp(&s->io_limits[i], &(struct io_limit){0}, sizeof(struct io_limit)) == 0);
 
