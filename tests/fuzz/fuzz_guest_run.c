@@ -36,7 +36,7 @@ static struct world {
         bool escaped, leaves;         /* the operator has typed Ctrl-], and then q */
         bool alive, reaped;
         int wait_status;
-        int64_t now_ms;
+        int64_t now_ms, cpu_ms; /* of the supervisor */
         unsigned int polls;
         unsigned int map_calls, configured_calls, ready_calls;
         /* What the VMM has said that is well-formed, and what an operator did. */
@@ -124,9 +124,11 @@ pid_t __wrap_waitpid(pid_t pid, int *status, int options)
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
 {
+        const int64_t ms = clock == CLOCK_MONOTONIC ? world.now_ms : world.cpu_ms;
+
         if (!target_runs)
                 return __real_clock_gettime(clock, ret);
-        *ret = (struct timespec){.tv_sec = world.now_ms / 1000, .tv_nsec = world.now_ms % 1000 * 1000000};
+        *ret = (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
         return 0;
 }
 
@@ -346,6 +348,8 @@ static void script_step(void)
                 operator_signals(op >> 4);
                 break;
         case 11:
+                if (op & 0x80) /* the console costs what it is allowed to, or more */
+                        world.cpu_ms += read_u8(&world.script);
                 world.now_ms += read_u16(&world.script);
                 break;
         case 12: /* the channel closes, the process lives on */
@@ -460,6 +464,8 @@ static struct console *console_new(void)
         c.own_out_fd = how & 1 ? out[1] : -1;
         c.terminal.fd = how & 2 ? in[0] : -1;
         c.terminal.raw = true;
+        c.budget_us = CONSOLE_CPU_BURST_US;
+        c.reckoned_us = world.now_ms * 1000;
         return &c;
 }
 
@@ -512,7 +518,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         check(&result, r, &e);
         MUST(world.ready_calls <= 1 && world.configured_calls <= 1 && world.map_calls <= 1);
         MUST(world.reaped == world.starts); /* nothing of it is left */
-        MUST(run.console->guest_fd == -1);
+        MUST(run.console->guest_fd == -1 && run.console->budget_us <= CONSOLE_CPU_BURST_US);
         close(in_fd); /* the console forgets them at their end, and closes neither */
         close(out_fd);
         fd_closep(&world.keyboard);
