@@ -45,7 +45,7 @@ lint: ## check layout, layers and shell scripts; build with gcc and clang, warni
 	@tests/lint/run
 
 fuzz: ## fuzz each target for TIME seconds (60), JOBS targets at a time (1); see tests/fuzz/README.md
-	@tools/install-packages build test fuzz
+	@tools/install-packages build fuzz
 	@[ -e $(BUILD)/fuzz/build.ninja ] || CC=clang meson setup -Dfuzz=true $(BUILD)/fuzz
 	@ninja -C $(BUILD)/fuzz fuzz
 	@tests/fuzz/run --time $(or $(TIME),60) --jobs $(or $(JOBS),1) $(TARGETS)

@@ -37,3 +37,15 @@ def test_what_only_looks_like_a_banned_call_passes():
 def test_no_file_is_too_long():
     tree = sources.files("src", "guests", "tools", "bench", suffixes={".c", ".h", ".S", ".py", ".sh", ""})
     assert {path: lines for path, text in tree.items() if (lines := text.count("\n")) > LINES_MAX} == {}
+
+
+CORPORA = sources.ROOT / "tests/fuzz/corpus"
+
+
+def test_corpora_are_small_and_there():
+    """Every clone carries them, and every run of the tests replays them."""
+    sizes = {path: path.stat().st_size for path in CORPORA.rglob("*") if path.is_file()}
+    assert {str(path): size for path, size in sizes.items() if size > 65535} == {}
+    assert sum(sizes.values()) < 1 << 20
+    targets = {path.stem.removeprefix("fuzz_") for path in CORPORA.parent.glob("fuzz_*.c")}
+    assert targets == {path.parent.name for path in sizes}
