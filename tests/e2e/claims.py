@@ -110,7 +110,7 @@ def facts(supervisor, vmm, name):
     found |= {
         "cgroup limits": _cgroup(vmm, name),
         "descriptor table": {fd: re.sub(r":\[\d+\]", "", link) for fd, link in proc.fds(vmm).items()},
-        "empty read-only root": (_mounts(vmm), os.listdir(f"/proc/{vmm}/root"), os.readlink(f"/proc/{vmm}/cwd")),
+        "empty read-only root": (_mounts(vmm), *(os.listdir(f"/proc/{vmm}/{link}") for link in ("root", "cwd"))),
         "empty network": up,
         "resource limits": (limits, _read(f"/proc/{vmm}/oom_score_adj")),
         "no further namespaces": read,

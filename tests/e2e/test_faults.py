@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+import bulkhead
+import claims
 import fault_table
 from bulkhead import BUILD, needs_kvm
-from faults import Fault, Scenario
+from faults import Fault, Point, Scenario
 
 pytestmark = needs_kvm
 SAMPLE, ROUNDS = 80, 4
@@ -89,3 +91,35 @@ def test_one_error_at_each_call(host, capsys):
 @pytest.mark.slow
 def test_every_error_at_each_call(host, capsys):
     run_matrix(Scenario(host), "all", [fault_table.GENERIC, *fault_table.OTHERS], capsys)
+
+
+def test_a_failure_that_nobody_notices_is_flagged(host, monkeypatch):
+    monkeypatch.setattr(fault_table, "HARMLESS", [])
+    scenario = Scenario(host)
+    recorded, _ = scenario.record()
+    for role, key in (("bulkhead-vmm", "close"), ("bulkhead-supervisor", "fcntl:0x2")):
+        outcome = scenario.inject(Fault(Point(role, key, 1), fault_table.GENERIC, recorded[Point(role, key, 1)], True))
+        assert outcome.kind == "problem" and "as if nothing had happened" in outcome.text, outcome
+
+
+# Test builds that lack something and claim to have it, and what the kernel then says of another way.
+LACKING = {
+    "cap_bounding": "unprivileged ids", "cgroup_ns": "cgroup namespace", "loading_fds": "descriptor table",
+    "dumpable": "not dumpable", "ipc_ns": "IPC namespace", "loopback": "empty network", "memory_limit": "cgroup limits",
+    "no_new_ns": "no further namespaces", "oom_score": "resource limits", "ram_seals": "guest memory",
+    "rlimit_nofile": "resource limits", "root_read_only": "empty read-only root", "seccomp_vcpu": "system-call filter",
+    "setsid": "session", "supervisor_filter": "supervisor", "uid": "unprivileged ids",
+}
+
+
+def test_what_a_guest_lacks_is_seen(guests, monkeypatch):
+    def facts(variant):
+        monkeypatch.setattr(bulkhead, "PROGRAM", BUILD / "tests/leave_out" / variant / "bulkhead")
+        guest = guests.start("hlt")
+        guest.wait_output(rb"halted\n")
+        return claims.facts(guest.supervisor, guest.vmm(), guest.name)
+
+    whole = facts("nothing")
+    for variant, layer in LACKING.items():
+        lacking = facts(variant)
+        assert lacking[layer] != whole[layer], variant
