@@ -1,4 +1,5 @@
 /* bulkhead: the command line. Sweeps what dead supervisors left, then does what the verb says. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -65,6 +66,10 @@ int main(int argc, char *argv[])
                 status = commands[i].run(argc - 1, argv + 1, &e);
                 if (commands[i].run == cmd_run)
                         sweep();
+                if ((fflush(stdout) == EOF || ferror(stdout)) && status == STATUS_OK) {
+                        err_set(&e, -EIO, "write the output");
+                        status = STATUS_FAILURE;
+                }
                 if (e.text[0])
                         err_print(&e, STDERR_FILENO, "bulkhead");
                 return status;
