@@ -74,7 +74,7 @@ class Start:
         self.lines, self.output, self.errors, self.log = [], b"", b"", b""
         read_end, write_end = os.pipe()
         command = [TRACER, "--out", str(write_end), *scenario.main_offsets, *(fault.arguments() if fault else []),
-                   "--", PROGRAM, "run", self.name, "--config", scenario.config]
+                   "--", *scenario.command(self.name)]
         self.process = subprocess.Popen(command, cwd=scenario.cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, pass_fds=[write_end])
         os.close(write_end)
@@ -157,6 +157,9 @@ class Scenario:
             guest["io_limits"] = [{"major": major, "minor": minor, "read_bytes_per_s": 1 << 20, "write_ops_per_s": 100}]
         return guest
 
+    def command(self, name):
+        return [PROGRAM, "run", name, "--config", self.config]
+
     def record(self):
         """{point: detail} of the calls between main() and READY, and how many were made before main()."""
         points, before_main = {}, 0
@@ -171,15 +174,21 @@ class Scenario:
                 assert self._finish(start) is None
             finally:
                 start.close()
-            before_main = 0
-            for call in start.said("call"):
-                role, key, n, when, detail = (call + " ").split(" ", 4)
-                if when == "main":
-                    points.setdefault(Point(role, key, int(n)), detail.strip())
-                else:
-                    before_main += 1
+            before_main = self._points(start, points)
             self.host.assert_clean(5)
         return points, before_main
+
+    @staticmethod
+    def _points(start, points):
+        """Adds the calls of a recorded start; returns how many were made before main()."""
+        before_main = 0
+        for call in start.said("call"):
+            role, key, n, when, detail = (call + " ").split(" ", 4)
+            if when == "main":
+                points.setdefault(Point(role, key, int(n)), detail.strip())
+            else:
+                before_main += 1
+        return before_main
 
     def _look(self, start):
         """What a running guest claims, and what the kernel says of it."""
@@ -240,7 +249,11 @@ class Scenario:
             text = text[len(self.notice):]
         if not start.said("injected"):
             return Outcome("problem", f"fails by itself: {how} {number}, {text!r}")
-        if how != "exited" or int(number) not in FAILURES:
+        return self._judge_message(how, int(number), text)
+
+    @staticmethod
+    def _judge_message(how, number, text):
+        if how != "exited" or number not in FAILURES:
             return Outcome("problem", f"{how} {number}: {text!r}")
         if not re.fullmatch(r"bulkhead(-json)?: [^\n]{12,}\n", text) or \
                 re.search(r"Success|No error information|Unknown error", text):
@@ -280,3 +293,43 @@ class Scenario:
         if reason is None:
             return Outcome("problem", f"the guest runs as if nothing had happened (next: {start.said('next')})")
         return Outcome("tolerated", reason)
+
+
+class CommandScenario(Scenario):
+    """A command that ends by itself. When it cannot learn something it may end, or say less than it would."""
+
+    def __init__(self, host, *arguments):
+        super().__init__(host)
+        self.arguments = arguments
+
+    def command(self, name):
+        return [PROGRAM, *self.arguments]
+
+    def record(self):
+        points = {}
+        start = Start(self)
+        try:
+            assert start.read_until(lambda: False, RUN_TIMEOUT_S), start.errors
+            self.baseline = self._said(start)
+            return points, self._points(start, points)
+        finally:
+            start.close()
+
+    @staticmethod
+    def _said(start):
+        """How it ended, and what it printed without the numbers, some of which change from one look to the next."""
+        return start.said("end"), re.sub(r"[0-9.]+[smh]?", "N", start.output.decode()).splitlines()
+
+    def _judge(self, start, fault):
+        if not start.read_until(lambda: False, RUN_TIMEOUT_S):
+            return Outcome("problem", f"hangs: {start.errors!r}")
+        if not start.said("injected"):
+            return Outcome("unreached", "")
+        how, number = start.said("end")[0].split()
+        if not start.errors and start.said("end") == self.baseline[0]:
+            said = self._said(start)[1]
+            more = [line for line in said if re.search("in force +kernel", line) and line not in self.baseline[1]]
+            if more or not said:
+                return Outcome("problem", f"says what it does not know: {more}" if more else "says nothing")
+            return Outcome("tolerated", "says what it knows")
+        return self._judge_message(how, int(number), start.errors.decode(errors="replace"))

@@ -101,14 +101,14 @@ class Host:
 
     def __init__(self, cwd):
         self.cwd = cwd  # where guests are started: no file may appear there
-        self.before = self._look()
+        self.before = self.look()
 
-    def _look(self):
+    def look(self):
         return (_processes() | _state() | _cgroups() | _sockets() | {f"mount {m}" for m in proc.mounts()} |
                 {f"file {self.cwd}/{n}" for n in _listing(self.cwd)})
 
     def left(self):
-        now = self._look()
+        now = self.look()
         return {x for x in now - self.before} | {x for x in now if x.startswith("empty cgroup")}
 
     def assert_clean(self, timeout=1):

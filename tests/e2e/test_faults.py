@@ -14,7 +14,7 @@ import bulkhead
 import claims
 import fault_table
 from bulkhead import BUILD, needs_kvm
-from faults import Fault, Point, Scenario
+from faults import CommandScenario, Fault, Point, Scenario
 
 pytestmark = needs_kvm
 SAMPLE, ROUNDS = 80, 4
@@ -91,6 +91,18 @@ def test_one_error_at_each_call(host, capsys):
 @pytest.mark.slow
 def test_every_error_at_each_call(host, capsys):
     run_matrix(Scenario(host), "all", [fault_table.GENERIC, *fault_table.OTHERS], capsys)
+
+
+def test_one_error_at_each_call_of_version(host, capsys):
+    run_matrix(CommandScenario(host, "version"), "version", [fault_table.GENERIC], capsys)
+
+
+@pytest.mark.slow
+def test_one_error_at_each_call_of_inspect(host, guests, capsys):
+    guest = guests.start("hlt")
+    guest.wait_output(rb"halted\n")
+    host.before = host.look()
+    run_matrix(CommandScenario(host, "inspect", guest.name), "inspect", [fault_table.GENERIC], capsys)
 
 
 def test_a_failure_that_nobody_notices_is_flagged(host, monkeypatch):
