@@ -20,6 +20,8 @@ FILTERS = [
     ("vmm_vcpu", "vCPU threads, from before READY on", ("vcpu", 27)),
     ("supervisor", "supervisor, from CONFIG on, with `--on-reset exit`", ("api", 31)),
     ("supervisor_restart", "the same where a reset restarts the guest, and all of the next run", ("api", 31)),
+    ("json", "bulkhead-json", None),
+    ("json_stat", "the same, reading the description of a guest", None),
 ]
 
 
@@ -37,7 +39,7 @@ def names():
 def table():
     rows = ["| filter | in force | calls | argument checks | ioctl requests | Firecracker's calls |", "|---|---|---|---|---|---|"]
     for name, when, other in FILTERS:
-        peer = f"{other[1]} ({other[0]})" if other else "none: no filter while it sets up"
+        peer = f"{other[1]} ({other[0]})" if other else "no filter there"
         rows.append(f"| {name} | {when} | {' | '.join(figures(name))} | {peer} |")
     return "\n".join(rows) + "\n"
 

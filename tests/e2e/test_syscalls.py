@@ -1,4 +1,4 @@
-"""The system calls that guests' processes really make, against the policies of their filters.
+"""The system calls that guests' processes, and bulkhead-json, really make, against the policies of their filters.
 
 syscall-trace (tests/trace) counts each call of each thread from exec of bulkhead-supervisor on, for every filter that is
 in force in the thread, and which entry of the policy lets it through. Here guests live through what guests live
@@ -32,7 +32,9 @@ POLICIES = {"supervisor": "src/supervisor/supervisor.policy",
             "supervisor_restart": "src/supervisor/supervisor_restart.policy",
             "vmm_setup": "src/vmm/policy/setup.policy",
             "vmm_main": "src/vmm/policy/main.policy",
-            "vmm_vcpu": "src/vmm/policy/vcpu.policy"}
+            "vmm_vcpu": "src/vmm/policy/vcpu.policy",
+            "json": "src/cli/json/json.policy",
+            "json_stat": "src/cli/json/json_stat.policy"}
 PARTS = {"vmm_setup": ["src/vmm/policy/kvm_setup.policy"]}  # files that are no filter of their own
 HEADERS = [REPO / "src/spec/vmm_fds.h", REPO / "src/jail/jail_stages.h"]
 IDLE_S = 2
@@ -186,6 +188,25 @@ def terminal(start):
 BARE = [idle, with_an_initrd, stopped_and_continued, reset, triple_fault, eight_processors, flood, busy_console, power_button, terminal]
 
 
+def json_helper(directory):
+    """Reads descriptions that it likes and that it does not, and prints one."""
+    def run(mode, text):
+        out = directory / f"json-{mode}-{len(text)}.trace"
+        done = subprocess.run([*prefix(out), BUILD / "bulkhead-json", mode], input=text, capture_output=True,
+                              timeout=seconds(30), check=False)
+        traces.append(out)
+        return done.returncode, done.stdout
+    traces = []
+    assert run("parse-spec", b'{"io_limits": [{"device": "/dev/null", "read_bytes_per_s": 1}]}')[0] == Status.USAGE
+    status, spec = run("parse-spec", b'{"name": "x", "cmdline": "%s"}' % (b"x" * 1000))
+    assert status == 0
+    status, text = run("print-spec", spec)
+    assert status == 0 and b'"name": "x"' in text
+    assert run("print-spec", b"")[0] == Status.FAILURE
+    assert run("report", b"x" * 300000)[0] == Status.FAILURE
+    return traces
+
+
 # ---- what goes wrong ----
 
 def stray_process(start):
@@ -220,10 +241,10 @@ def killed_vmm(start):
 ERRORS = [stray_process, lost, killed_vmm]
 
 
-def linux(trace):
+def linux(trace, idle_s=IDLE_S):
     """Linux lives through it all at once: boot, idleness, a flooded console, a reset, and the power button."""
     with linux_guest.linux(cpus=8, memory="256M", prefix=prefix(trace)) as guest:
-        time.sleep(IDLE_S)
+        time.sleep(idle_s)
         guest.shell("seq 1 200")
         first = guest.vmm()
         guest.send("reboot -f\n")
@@ -263,6 +284,8 @@ def seen(tmp_path_factory):
     trace = Trace()
     for life in BARE:
         trace.add(run_bare(life, directory))
+    for out in json_helper(directory):
+        trace.add(out)
     if linux_guest.HERE:
         linux(directory / "linux.trace")
         trace.add(directory / "linux.trace")
@@ -334,8 +357,8 @@ def test_the_tracer_knows_no_other_filter(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_idle_minute(tmp_path, seen):
-    """Is as a short while: nothing in a guest's processes wakes up by itself."""
+def test_an_idle_minute(tmp_path):
+    """It is as a short while: nothing in a guest's processes wakes up by itself."""
     (tmp_path / "cwd").mkdir()
     minute = Trace().add(run_bare(idle, tmp_path, idle_s=60))
     assert minute.killed == [] and minute.unknown == 0
@@ -344,3 +367,7 @@ def test_an_idle_minute(tmp_path, seen):
     for name, calls in minute.calls.items():
         print(f"{name}: {sum(calls.values())} calls with an idle minute, {sum(moment.calls[name].values())} without")
         assert sum(calls.values()) < sum(moment.calls[name].values()) + 60
+    if linux_guest.HERE:  # which has work of its own
+        linux(tmp_path / "linux.trace", 60)
+        minute.add(tmp_path / "linux.trace")
+        assert minute.killed == [] and minute.unknown == 0

@@ -438,7 +438,9 @@ static const struct {
         {SCMP_SYS(prlimit64), SCMP_A1_64(SCMP_CMP_EQ, RLIMIT_FSIZE), "bulkhead-json: limit file size: "},
         {SCMP_SYS(prlimit64), SCMP_A1_64(SCMP_CMP_EQ, RLIMIT_CPU), "bulkhead-json: limit CPU time: "},
         {SCMP_SYS(prlimit64), SCMP_A1_64(SCMP_CMP_EQ, RLIMIT_AS), "bulkhead-json: limit address space: "},
-        {SCMP_SYS(seccomp), SCMP_A0_64(SCMP_CMP_EQ, 1), "bulkhead-json: load the system call filter: "},
+        {SCMP_SYS(prctl), SCMP_A0_64(SCMP_CMP_EQ, PR_GET_NO_NEW_PRIVS),
+         "bulkhead-json: install system-call filter: PR_GET_NO_NEW_PRIVS: "},
+        {SCMP_SYS(seccomp), SCMP_A0_64(SCMP_CMP_EQ, 1), "bulkhead-json: install system-call filter of "},
 };
 
 /* Makes the call of a step fail with EPERM. */

@@ -6,13 +6,15 @@
 #include "cli/json/seal.h"
 
 #include <errno.h>
-#include <seccomp.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "jail/jail_seccomp.h"
+
+/* Compiled from json.policy and json_stat.policy. */
+extern const struct jail_policy policy_json, policy_json_stat;
 
 #define CPU_SECONDS  5            /* the largest input takes under one */
 #define MEMORY_BYTES (256U << 20) /* of address space; libraries take some 10 MiB of it */
@@ -44,48 +46,6 @@ static int limit_set(int resource, rlim_t max)
         return setrlimit(resource, &(struct rlimit){max, max}) < 0 ? -errno : 0;
 }
 
-static void filter_freep(scmp_filter_ctx *filter)
-{
-        if (*filter)
-                seccomp_release(*filter);
-}
-
-/* Everything that is not listed, and every other system call ABI of the CPU, kills the process. */
-static int filter_load(bool with_stat)
-{
-        _cleanup_(filter_freep) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-        int r;
-
-        if (!filter)
-                return -ENOMEM;
-        r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-        /* The input. */
-        if (r == 0)
-                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(read), 1, SCMP_A0(SCMP_CMP_EQ, 0));
-        /* The result and the error. */
-        if (r == 0)
-                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(write), 1, SCMP_A0(SCMP_CMP_EQ, 1));
-        if (r == 0)
-                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(write), 1, SCMP_A0(SCMP_CMP_EQ, 2));
-        /* malloc: the heap, and blocks too large for it; never memory that can be executed. */
-        if (r == 0)
-                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(brk), 0);
-        if (r == 0)
-                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-                                     SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-        if (r == 0)
-                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mremap), 0);
-        if (r == 0)
-                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(munmap), 0);
-        /* The end. */
-        if (r == 0)
-                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(exit_group), 0);
-        /* stat(2), see io_device_parse(). */
-        if (r == 0 && with_stat)
-                r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 0);
-        return r == 0 ? seccomp_load(filter) : r;
-}
-
 int seal_self(bool with_stat, struct err *e)
 {
         int r = 0;
@@ -101,11 +61,8 @@ int seal_self(bool with_stat, struct err *e)
                 if (r < 0)
                         r = err_set(e, r, "limit %s", limits[i].name);
         }
-        if (r == 0) {
-                r = filter_load(with_stat);
-                if (r < 0)
-                        r = err_set(e, r, "load the system call filter");
-        }
+        if (r == 0)
+                r = jail_seccomp_install(with_stat ? &policy_json_stat : &policy_json, e);
         if (r < 0 && e)
                 e->status = STATUS_ISOLATION;
         return r;
