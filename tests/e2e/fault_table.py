@@ -37,8 +37,6 @@ HARMLESS = [
      "jansson seeds its hash tables with the time instead, and the helper's CPU time is limited"),
     ("bulkhead-json", "getrandom", "", None, "the C library's allocator takes something less random"),
     ("bulkhead-json", "mmap", "", None, "the C library's allocator takes memory elsewhere"),
-    ("bulkhead-json", "seccomp:0x[0123]", "", None,
-     "libseccomp asks what this kernel's seccomp can do, of which it uses little"),
     ("bulkhead-supervisor", "ioctl:0x5413", ".*", None, CONSOLE),
     ("bulkhead-supervisor", "fstat", "pipe:.*", None, CONSOLE),
     ("bulkhead-supervisor", "open", "/proc/self/fd/1", None, CONSOLE),
