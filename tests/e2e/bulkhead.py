@@ -112,18 +112,20 @@ class Guest:
     and executes what follows it."""
 
     def __init__(self, image, *options, cwd, name=None, stdin=subprocess.PIPE, stdout=subprocess.PIPE, account=None,
-                 prefix=(), **spec):
+                 prefix=(), program=PROGRAM, popen=None, **spec):
         self.name = name or new_name()
         self.account = account
         self.output, self.said = b"", b""
-        argv = run_arguments(image, *options, name=self.name, **spec)
+        self._popen = popen or {}  # more arguments of subprocess.Popen
+        argv = [str(program), *run_arguments(image, *options, name=self.name, **spec)[1:]]
         if account:
             argv = account.command(argv)
         argv = [*prefix, *argv]
         self._start(argv, cwd, stdin, stdout)
 
     def _start(self, argv, cwd, stdin, stdout):
-        self.process = subprocess.Popen(argv, cwd=cwd, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(argv, cwd=cwd, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE,
+                                        **self._popen)
         self.supervisor = self.process.pid
         self.stdout = self.process.stdout
         self._readers = {self.process.stderr.fileno(): "said"}

@@ -124,19 +124,15 @@ int __wrap_dup3(int fd, int target, int flags)
         return __real_dup3(fd, target, flags);
 }
 
-int __real_chdir(const char *path);
-int __wrap_chdir(const char *path);
-int __wrap_chdir(const char *path)
-{
-        return leaves_out("working_directory") ? 0 : __real_chdir(path);
-}
-
 int __real_jail_stage_root(struct jail *j, struct err *e);
 int __wrap_jail_stage_root(struct jail *j, struct err *e);
 int __wrap_jail_stage_root(struct jail *j, struct err *e)
 {
+        _cleanup_fd_ int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
         int r = leaves_out("root") ? 0 : __real_jail_stage_root(j, e);
 
+        if (r == 0 && leaves_out("working_directory") && fchdir(old) < 0)
+                return err_set(e, -errno, "go back to the old root");
         if (r == 0 && leaves_out("root_private") && mount(NULL, "/", NULL, MS_SHARED, NULL) < 0)
                 return err_set(e, -errno, "share the new root");
         return r;

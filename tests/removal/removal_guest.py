@@ -1,0 +1,55 @@
+"""Starts a guest in which a unit that is left out has left something behind to be seen, and collects its facts."""
+
+import os
+import resource
+import subprocess
+from pathlib import Path
+
+import facts
+import proc
+from bulkhead import BUILD, Guests
+
+LEAVE_OUT = BUILD / "tests/leave_out"
+
+PLANTED_GROUP = 4242
+PLANTED_LIMITS = {
+    resource.RLIMIT_CORE: resource.RLIM_INFINITY, resource.RLIMIT_NOFILE: 4096,
+    resource.RLIMIT_NPROC: resource.RLIM_INFINITY, resource.RLIMIT_FSIZE: resource.RLIM_INFINITY,
+    resource.RLIMIT_MEMLOCK: 1 << 26, resource.RLIMIT_MSGQUEUE: 1 << 20, resource.RLIMIT_SIGPENDING: 4096,
+    resource.RLIMIT_NICE: 20, resource.RLIMIT_RTPRIO: 10,
+}
+
+
+def _plant_limits():
+    for which, value in PLANTED_LIMITS.items():
+        highest = resource.getrlimit(which)[1]
+        if not facts.may_raise_limits() and highest != resource.RLIM_INFINITY:
+            value = highest
+        resource.setrlimit(which, (value, value))
+
+
+def _block_device():
+    """One to limit; the guest has no use for it."""
+    subprocess.run(["modprobe", "--quiet", "loop"], check=False)  # where it is no module, it is there or not
+    found = [path for path in sorted(Path("/dev").iterdir()) if path.is_block_device()]
+    assert found, "this host has no block device to limit"
+    return found[0]
+
+
+def look(program, cwd):
+    """The facts of a guest of this program, which has ended when this returns, and what bulkhead has said."""
+    guests = Guests(cwd)
+    planted = os.open("/", os.O_RDONLY)
+    try:
+        guest = guests.start("hlt", "--io-limit", f"{_block_device()},rbps=1M", program=program,
+                             popen={"pass_fds": [planted], "extra_groups": [PLANTED_GROUP],
+                                    "preexec_fn": _plant_limits})
+        guest.wait_output(rb"halted\n")
+        vmm, = proc.children(guest.supervisor)
+        found = facts.collect(guest.name, vmm, guest.supervisor)
+        guest.read()
+        assert guest.status_now() is None
+        return found, guest.said
+    finally:
+        os.close(planted)
+        guests.close()

@@ -1,0 +1,185 @@
+"""
+What each unit of the jail is good for, shown by a build without it.
+
+For every unit tests/leave_out makes a build that lacks it, and what cannot be without it. A guest of that build runs
+here, and what the kernel says of its processes (facts.py) must raise the alarms (alarms.py) listed below for the unit,
+and no other. A guest of the product, and one of a build that leaves nothing out, raise none.
+
+What the kernel at hand cannot enforce is tested on facts recorded on another one (fixtures/README.md), and named.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import alarms
+import facts
+import removal_guest
+from bulkhead import PROGRAM, REPO, needs_kvm
+from host import Host
+
+pytestmark = pytest.mark.both
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+NOT_EMPTY = {"root not empty", "other mounts", "working directory"}
+FILTERS = {"filters of main", "filters of vcpu", "forbidden call of main", "forbidden call of vcpu"}
+LANDLOCK = {"Landlock: files", "Landlock: TCP", "Landlock: abstract sockets"}
+
+# Unit (tests/leave_out/meson.build) -> the alarms that its absence raises.
+UNITS = {
+    "user_ns": {"user namespace", "id map", "uid", "gid", "further namespaces", "supervisor's capabilities"},
+    "pid_ns": {"pid namespace", "executable memfd"},
+    "mount_ns": {"mnt namespace"} | NOT_EMPTY,
+    "net_ns": {"net namespace", "network interfaces"},
+    "ipc_ns": {"ipc namespace"},
+    "uts_ns": {"uts namespace"},
+    "cgroup_ns": {"cgroup namespace"},
+    "time_ns": {"time namespace"},
+    "no_new_ns": {"further namespaces"},
+    "loopback": {"network interfaces"},
+    "setsid": {"session"},
+
+    "id_map": {"id map"},
+    "uid": {"uid"},
+    "gid": {"gid"},
+    "groups": {"groups"},
+    "capabilities": {"CapInh", "CapPrm", "CapEff", "CapAmb"},
+    "cap_inheritable": {"CapInh"},
+    "cap_bounding": {"CapBnd"},
+    "securebits": {"securebits"},
+    "no_new_privs": {"no_new_privs"} | FILTERS | LANDLOCK,
+
+    "cgroup": {"cgroup", "memory limit", "swap limit", "out-of-memory group", "process limit", "CPU limit",
+               "I/O limit"},
+    "memory_limit": {"memory limit"},
+    "swap_limit": {"swap limit"},
+    "oom_group": {"out-of-memory group"},
+    "pids_limit": {"process limit"},
+    "cpu_limit": {"CPU limit"},
+    "io_limit": {"I/O limit"},
+
+    "close_range": {"descriptors"},
+    "loading_fds": {"descriptors"},
+    "standard_fds": {"standard descriptors"},
+
+    "root": NOT_EMPTY,
+    "root_read_only": {"root writable"},
+    "root_flags": {"root flags"},
+    "root_size": {"root size"},
+    "root_private": {"root propagation"},
+    "old_root": {"other mounts"},
+    "working_directory": {"working directory"},
+
+    "rlimit_core": {"Max core file size"},
+    "rlimit_nofile": {"Max open files"},
+    "rlimit_nproc": {"Max processes"},
+    "rlimit_fsize": {"Max file size"},
+    "rlimit_memlock": {"Max locked memory"},
+    "rlimit_msgqueue": {"Max msgqueue size"},
+    "rlimit_sigpending": {"Max pending signals"},
+    "rlimit_nice": {"Max nice priority"},
+    "rlimit_rtprio": {"Max realtime priority"},
+    "oom_score": {"out-of-memory score"},
+    "memfd_noexec": {"executable memfd"},
+
+    "store_bypass": {"store bypass"},
+    "indirect_branch": {"indirect branch"},
+    "core_sched": {"core scheduling"},
+    "no_merge": {"page merging"},
+
+    "seccomp_setup": {"filters of main", "filters of vcpu"},
+    "seccomp_main": {"filters of main", "forbidden call of main"},
+    "seccomp_vcpu": {"filters of vcpu", "forbidden call of vcpu"},
+
+    "pdeathsig": {"parent-death signal"},
+    "dumpable": {"dumpable"},
+    "mdwe": {"writable and executable memory"},
+    "landlock": LANDLOCK,
+    "landlock_net": {"Landlock: TCP"},
+    "landlock_scope": {"Landlock: abstract sockets"},
+
+    "ram_seals": {"RAM not sealed"},
+    "ram_dumping": {"RAM dumped"},
+    "ram_merging": {"RAM merged", "filters of main", "filters of vcpu"},
+
+    "supervisor_filter": {"supervisor's filter"},
+    "supervisor_capabilities": {"supervisor's capabilities"},
+    "supervisor_dumpable": {"supervisor dumpable"},
+}
+
+def expected(unit, kernel):
+    """The alarms that the absence of the unit must raise on this kernel."""
+    listed = set(UNITS[unit])
+    if unit == "memory_limit" and not kernel["unified"]:
+        listed.add("swap limit")  # v1 limits memory and swap together, to no less than memory alone
+    return {name for name in listed if alarms.NEEDS[name](kernel)}
+
+
+KERNEL = facts.kernel()
+HERE = [unit for unit in UNITS if expected(unit, KERNEL)]
+NOT_HERE = [unit for unit in UNITS if unit not in HERE]
+
+
+@pytest.fixture
+def look(tmp_path):
+    """As removal_guest.look(); nothing of the guest is left."""
+    before = Host(tmp_path)
+    yield lambda program: removal_guest.look(program, tmp_path)
+    before.assert_clean()
+
+
+@needs_kvm
+def test_the_product_raises_no_alarm(look):
+    found, errors = look(PROGRAM)
+    assert (alarms.raised(found), b"TEST BUILD" in errors) == (set(), False)
+
+
+# The lab is slow. Where nothing is to be expected of its kernel that the host's does not show, make test leaves it out.
+FOR_THE_LAB = ("cgroup", "memory_limit", "swap_limit", "oom_group", "pids_limit", "cpu_limit", "io_limit", "user_ns",
+               "no_new_privs", "rlimit_nice", "rlimit_rtprio", "nothing")
+
+
+def in_time(units):
+    slow = [pytest.mark.slow] if "LAB" in os.environ else []
+    return [pytest.param(unit, marks=[] if unit in FOR_THE_LAB else slow) for unit in units]
+
+
+@needs_kvm
+@pytest.mark.parametrize("unit", in_time(["nothing", *HERE]))
+def test_a_unit_left_out_raises_its_alarms(look, unit):
+    found, errors = look(removal_guest.LEAVE_OUT / unit / "bulkhead")
+    assert errors.startswith(b"bulkhead: TEST BUILD, leaves out: " + unit.encode())
+    assert alarms.raised(found) == (set() if unit == "nothing" else expected(unit, KERNEL))
+
+
+def recorded(unit):
+    """Facts recorded without the unit, by kernel."""
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted(FIXTURES.glob(f"*/{unit}.json"))}
+
+
+ON_FIXTURES = sorted({path.stem for path in FIXTURES.glob("*/*.json")} - {"nothing"})
+
+
+@pytest.mark.parametrize("unit", ON_FIXTURES)
+def test_a_unit_left_out_raises_its_alarms_on_recorded_facts(unit):
+    for kernel, found in recorded(unit).items():
+        assert alarms.raised(recorded("nothing")[kernel]) == set()
+        assert alarms.raised(found) == expected(unit, found["kernel"]) != set()
+
+
+def test_the_alarms_of_each_unit_are_documented():
+    text = (REPO / "docs/jail.md").read_text().split("\n## What is tested by removal\n")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    assert rows[2:] == [[unit, ", ".join(sorted(raises))] for unit, raises in UNITS.items()]
+
+
+def test_every_unit_is_tested_and_every_alarm_raised(capsys):
+    assert set(NOT_HERE) <= set(ON_FIXTURES), "neither this kernel nor a fixture tests these units"
+    listed = set().union(*UNITS.values())
+    assert set(alarms.ALARMS) == listed
+    with capsys.disabled():
+        print(f"\nremoval: {len(UNITS)} units, {len(listed)} alarms; {len(HERE)} units on this kernel "
+              f"({KERNEL['release']}); on recorded facts only: {', '.join(NOT_HERE) or 'none'}")
