@@ -203,7 +203,7 @@ static void say_absent(struct supervisor *s, uint64_t layers)
         char line[4096];
         size_t used = 0;
 
-        for (unsigned int i = 0; i < LAYER_COUNT; i++)
+        for (unsigned int i = 0; i < LAYER_COUNT && used < sizeof(line); i++)
                 if (!(layers & LAYER_BIT(i)))
                         used += (size_t)snprintf(line + used, sizeof(line) - used, "%s%s (needs %s)", used ? ", " : "",
                                                  jail_layers[i].name, jail_layers[i].remedy);

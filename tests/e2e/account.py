@@ -33,11 +33,11 @@ exec sleep infinity
 
 class Account:
     """
-    One user. subordinate: how many subordinate ids the user has; more: shell commands that change what the user's
+    One user. subordinate: how many subordinate ids the user has, in lines for its name or for its uid; more: shell commands that change what the user's
     commands see.
     """
 
-    def __init__(self, subordinate=16 * IDS_PER_GUEST, more=""):
+    def __init__(self, subordinate=16 * IDS_PER_GUEST, more="", by_uid=False):
         number = next(_numbers)
         self.name = f"{PREFIX}user{number}"
         self.uid = self.gid = 64000 + number
@@ -51,7 +51,7 @@ class Account:
         self.state_dir = self.runtime_dir / "bulkhead"
         self._write("passwd", f"{self.name}:x:{self.uid}:{self.gid}::/:/bin/sh")
         self._write("group", f"{self.name}:x:{self.gid}:", f"kvm:x:{KVM_GID}:{self.name}")
-        lines = (f"{self.name}:{first}:{subordinate}" for first in (self.first_uid, self.first_gid))
+        lines = (f"{self.uid if by_uid else self.name}:{first}:{subordinate}" for first in (self.first_uid, self.first_gid))
         for file, line in zip(("subuid", "subgid"), lines):
             self._write(file, *[line] if subordinate else [])
         self._holder = subprocess.Popen(

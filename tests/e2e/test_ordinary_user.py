@@ -179,6 +179,13 @@ def test_no_two_guests_share_a_block(accounts, guests):
     assert "all 2 blocks are in use" in refusal(user, Status.FAILURE)
 
 
+def test_lines_for_the_uid(accounts, guests):
+    user = accounts(by_uid=True)
+    guest = guests.start("hlt", account=user)
+    guest.wait_output(rb"halted\n")
+    assert proc.status(guest.vmm())["Uid"].split()[0] == str(user.first_uid)
+
+
 @pytest.mark.parametrize("subordinate, more", [
     (IDS_PER_GUEST - 1, ""),
     (IDS_PER_GUEST, "mount --bind /dev/null /usr/bin/newuidmap"),
