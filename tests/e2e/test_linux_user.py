@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,14 @@ def assert_limited(vmm, supervisor, name, memory_bytes, vcpus):
     # The supervisor is a neighbour, not a member: what ends the guest must not end it.
     assert cgroups.directory(supervisor, "") == scope / "supervisor"
     assert proc.namespaces(vmm)["cgroup"] != proc.namespaces("self")["cgroup"]
+
+
+@pytest.mark.session
+@needs_session
+def test_the_machine_runs_systemd_and_the_session(account):
+    assert Path("/proc/1/comm").read_text() == "systemd\n"
+    for unit in ("lab.service", account.service):
+        subprocess.run(["systemctl", "is-active", "--quiet", unit], check=True)
 
 
 @pytest.mark.session
