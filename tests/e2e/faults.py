@@ -70,8 +70,8 @@ class Start:
     """One start under the tracer, with what it wrote."""
 
     def __init__(self, scenario, fault=None):
-        self.name = new_name()
-        self.lines, self.output, self.errors, self.log = [], b"", b"", b""
+        self.name, self.fault = new_name(), fault
+        self.output, self.errors, self.log = b"", b"", b""
         read_end, write_end = os.pipe()
         command = [TRACER, "--out", str(write_end), *scenario.main_offsets, *(fault.arguments() if fault else []),
                    "--", *scenario.command(self.name)]
@@ -107,7 +107,8 @@ class Start:
 
     def is_up(self):
         """The supervisor has dealt with READY, and the guest runs. What it prints may be what is made to fail."""
-        lost = any("halted" in detail for detail in self.said("injected"))
+        lost = self.fault and self.fault.point.key == "write" and \
+            any(re.fullmatch(fault_table.GUEST_OUTPUT, detail) for detail in self.said("injected"))
         return self.said("ready") and (lost or b"halted\n" in self.output)
 
     def notice(self):
@@ -283,7 +284,8 @@ class Scenario:
         if missing:
             shown = subprocess.run([PROGRAM, "inspect", start.name], capture_output=True, text=True, check=False,
                                    timeout=seconds(30)).stdout
-            hidden = [layer for layer in missing if not re.search(rf"^ +{re.escape(layer)} +(ABSENT|in force +kernel)", shown, re.MULTILINE)]
+            hidden = [layer for layer in missing
+                      if not re.search(rf"^ +{re.escape(layer)} +(ABSENT|in force +kernel)", shown, re.MULTILINE)]
             if hidden:
                 return Outcome("problem", f"inspect takes the VMM's word for: {hidden}")
             return Outcome("tolerated", f"said to be absent: {', '.join(missing)}")
