@@ -39,7 +39,7 @@ sanitize: ## build with sanitizers, run unit tests and bare-metal guests (needs 
 	@$(MAKE) --no-print-directory compile
 	@tests/run --all sanitize
 
-lint: ## check layout, layers and shell scripts; build with gcc and clang, warnings being errors
+lint: ## check layout, layers and shell scripts; two compilers with -Werror, -fanalyzer and clang-tidy
 	@tools/install-packages build test lint
 	@$(MAKE) --no-print-directory compile
 	@tests/lint/run

@@ -12,7 +12,7 @@
 
 static struct attempt_result fstat_every(const struct attempt_target *t, const struct attempt *a)
 {
-        struct stat st;
+        struct stat st = {0};
 
         for (int fd = 0; fd < FDS_MAX; fd++) {
                 long r = CALL(SYS_fstat, fd, &st);
@@ -47,7 +47,7 @@ static struct attempt_result read_every(const struct attempt_target *t, const st
 /* Not to the sockets: that is the role's own business. */
 static struct attempt_result write_every(const struct attempt_target *t, const struct attempt *a)
 {
-        struct stat st;
+        struct stat st = {0};
 
         for (int fd = 0; fd < FDS_MAX; fd++) {
                 long r = CALL(SYS_fstat, fd, &st);

@@ -42,7 +42,7 @@ static struct attempt_result fchdir_every(const struct attempt_target *t, const 
 
 static struct attempt_result list_root(const struct attempt_target *t, const struct attempt *a)
 {
-        char entries[1024];
+        char entries[1024] = {0};
         long n, fd = open_at_root("/", O_RDONLY | O_DIRECTORY);
         unsigned int count = 0;
 

@@ -37,7 +37,7 @@ static struct attempt_result scan_segments(const struct attempt_target *t, const
 
 static struct attempt_result create_segment(const struct attempt_target *t, const struct attempt *a)
 {
-        struct shm_info info;
+        struct shm_info info = {0};
         long r = CALL(SYS_shmget, IPC_PRIVATE, 4096, IPC_CREAT | 0600);
 
         if (r < 0)
@@ -48,7 +48,7 @@ static struct attempt_result create_segment(const struct attempt_target *t, cons
 
 static struct attempt_result create_semaphore(const struct attempt_target *t, const struct attempt *a)
 {
-        struct seminfo info;
+        struct seminfo info = {0};
         struct sembuf up = {.sem_op = 1};
         long r = CALL(SYS_semget, IPC_PRIVATE, 1, IPC_CREAT | 0600);
 
@@ -62,7 +62,7 @@ static struct attempt_result create_semaphore(const struct attempt_target *t, co
 
 static struct attempt_result create_queue(const struct attempt_target *t, const struct attempt *a)
 {
-        struct msginfo info;
+        struct msginfo info = {0};
         struct {
                 long type;
                 char text[8];

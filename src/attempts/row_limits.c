@@ -26,7 +26,7 @@ static struct attempt_result many_descriptors(const struct attempt_target *t, co
 /* A limit of its own that it could raise would be none. */
 static struct attempt_result raise_limit(const struct attempt_target *t, const struct attempt *a)
 {
-        struct rlimit limit;
+        struct rlimit limit = {0};
         long r = CALL(SYS_prlimit64, 0, a->number, NULL, &limit);
 
         if (r < 0)

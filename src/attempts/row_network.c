@@ -123,7 +123,7 @@ static struct attempt_result set_link_up(const struct attempt_target *t, const s
         struct {
                 struct nlmsghdr head;
                 struct nlmsgerr error;
-        } answer;
+        } answer = {0};
         long r, fd = CALL(SYS_socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 
         if (fd < 0)

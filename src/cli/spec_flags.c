@@ -227,8 +227,8 @@ int run_options_parse(int argc, char *const argv[], struct run_options *ret, str
 {
         struct run_options o = {0};
         bool named = false;
-        const struct flag *f;
-        const char *value;
+        const struct flag *f = NULL;
+        const char *value = NULL;
         struct walk w;
         int r;
 
@@ -254,8 +254,8 @@ int run_options_parse(int argc, char *const argv[], struct run_options *ret, str
 int spec_flags_apply(int argc, char *const argv[], struct guest_spec *s, struct err *e)
 {
         struct guest_spec copy = *s;
-        const struct flag *f;
-        const char *value;
+        const struct flag *f = NULL;
+        const char *value = NULL;
         struct walk w;
         int r;
 

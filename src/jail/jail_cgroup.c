@@ -49,14 +49,13 @@ static int hierarchies(const char *ret[CGROUP_V1_MAX])
 {
         struct statfs fs;
 
+        memcpy(ret, v1_controllers, sizeof(v1_controllers));
         if (statfs(CGROUP_ROOT, &fs) < 0)
                 return -errno;
-        if (is_unified(&fs)) {
-                ret[0] = "";
-                return 1;
-        }
-        memcpy(ret, v1_controllers, sizeof(v1_controllers));
-        return CGROUP_V1_MAX;
+        if (!is_unified(&fs))
+                return CGROUP_V1_MAX;
+        ret[0] = "";
+        return 1;
 }
 
 #define PATH_SIZE (CGROUP_BASE_MAX + 128)

@@ -99,7 +99,7 @@ static int cpu_limit_check(uint64_t percent, struct err *e)
 {
         if (percent >= 1 && percent <= SPEC_CPU_LIMIT_MAX)
                 return 0;
-        return err_bad(e, STATUS_USAGE, "cpu_limit_percent must be 1 to %d", SPEC_CPU_LIMIT_MAX);
+        return err_bad(e, STATUS_USAGE, "cpu_limit_percent must be 1 to %llu", SPEC_CPU_LIMIT_MAX);
 }
 
 static int io_limit_check(const struct io_limit *l, struct err *e)
@@ -184,7 +184,7 @@ static int bytes_copy(const void *buf, size_t len, struct guest_spec *copy, stru
 
 int guest_spec_from_bytes(const void *buf, size_t len, struct guest_spec *ret, struct err *e)
 {
-        struct guest_spec copy;
+        struct guest_spec copy = {0};
         int r = bytes_copy(buf, len, &copy, e);
 
         if (r == 0)
@@ -196,7 +196,7 @@ int guest_spec_from_bytes(const void *buf, size_t len, struct guest_spec *ret, s
 
 int guest_spec_draft_from_bytes(const void *buf, size_t len, struct guest_spec *ret, struct err *e)
 {
-        struct guest_spec copy;
+        struct guest_spec copy = {0};
         int r = bytes_copy(buf, len, &copy, e);
 
         if (r == 0)

@@ -17,7 +17,7 @@
 #define SPEC_VCPUS_MAX       64
 #define SPEC_MEMORY_MIN      (2ULL << 20) /* bytes: room for the first MiB and a small guest */
 #define SPEC_MEMORY_MAX      (1ULL << 46) /* bytes: the host's physical address width decides before this does */
-#define SPEC_CPU_LIMIT_MAX   ((SPEC_VCPUS_MAX + 1) * 100) /* percent of one CPU: all vCPUs and one more */
+#define SPEC_CPU_LIMIT_MAX   ((SPEC_VCPUS_MAX + 1) * 100ULL) /* percent of one CPU: all vCPUs and one more */
 #define SPEC_IO_LIMITS_MAX   8
 #define SPEC_IO_RATE_MAX     (1ULL << 50) /* bytes or operations per second: beyond any device, fits JSON */
 #define SPEC_DEV_MAJOR_MAX   4095         /* include/linux/kdev_t.h: 12 bits of major, 20 of minor number */

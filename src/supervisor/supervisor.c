@@ -300,7 +300,7 @@ static int exit_status(const struct run_result *result)
         case RUN_RESET:
                 return STATUS_RESET;
         case RUN_VERDICT:
-                return result->verdict == 0 ? STATUS_OK : STATUS_VERDICT + (result->verdict & 63U);
+                return result->verdict == 0 ? STATUS_OK : STATUS_VERDICT + (int)(result->verdict & 63U);
         case RUN_SIGNAL:
                 return STATUS_SIGNAL + result->signal;
         case RUN_FAILED:

@@ -28,18 +28,14 @@
 
 #define NOTICE "bulkhead: TEST BUILD, has a test jail and a sanitizer: " SANITIZER "\n"
 
-int __real_supervise(const struct guest_spec *spec, struct err *e);
-int __wrap_supervise(const struct guest_spec *spec, struct err *e);
+__typeof__(supervise) __real_supervise, __wrap_supervise;
 int __wrap_supervise(const struct guest_spec *spec, struct err *e)
 {
         (void)io_write_all(STDERR_FILENO, NOTICE, strlen(NOTICE)); /* whoever closed it does not want to know */
         return __real_supervise(spec, e);
 }
 
-int __real_jail_cgroup_create(const char *base, const char *name, const struct cgroup_limits *limits,
-                              struct jail_cgroup *ret, struct err *e);
-int __wrap_jail_cgroup_create(const char *base, const char *name, const struct cgroup_limits *limits,
-                              struct jail_cgroup *ret, struct err *e);
+__typeof__(jail_cgroup_create) __real_jail_cgroup_create, __wrap_jail_cgroup_create;
 int __wrap_jail_cgroup_create(const char *base, const char *name, const struct cgroup_limits *limits,
                               struct jail_cgroup *ret, struct err *e)
 {
@@ -49,8 +45,7 @@ int __wrap_jail_cgroup_create(const char *base, const char *name, const struct c
         return __real_jail_cgroup_create(base, name, &more, ret, e);
 }
 
-int __real_jail_stage_fds(struct jail *j, struct err *e);
-int __wrap_jail_stage_fds(struct jail *j, struct err *e);
+__typeof__(jail_stage_fds) __real_jail_stage_fds, __wrap_jail_stage_fds;
 int __wrap_jail_stage_fds(struct jail *j, struct err *e)
 {
         const struct jail_request *req = j->req;
@@ -91,7 +86,7 @@ static int mounts_open(int *ret_root, int *ret_proc, struct err *e)
 }
 
 /* As jail_root.c does it, but with files of the host, read-only, in place of an empty file system. */
-int __wrap_jail_stage_root(struct jail *j, struct err *e);
+__typeof__(jail_stage_root) __wrap_jail_stage_root;
 int __wrap_jail_stage_root(struct jail *j, struct err *e)
 {
         _cleanup_fd_ int root = -1, proc = -1;

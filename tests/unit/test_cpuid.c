@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -49,8 +50,10 @@ static struct kvm_cpuid_entry2 *must(struct cpuid_table *t, uint32_t function, u
 {
         struct kvm_cpuid_entry2 *e = get(t, function, index);
 
-        if (!e)
+        if (!e) {
                 fail_msg("leaf %x.%u is missing", function, index);
+                abort(); /* not reached, which the compiler cannot know */
+        }
         return e;
 }
 

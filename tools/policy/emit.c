@@ -114,7 +114,7 @@ static void high_half_add(struct emitter *em, const struct condition *c)
 {
         uint32_t value = (uint32_t)(c->value >> 32);
 
-        load_add(em, offsetof(struct seccomp_data, args) + 8 * c->arg + 4);
+        load_add(em, offsetof(struct seccomp_data, args) + 8UL * c->arg + 4);
         switch (c->op) {
         case CONDITION_EQ:
         case CONDITION_MASKED_EQ:
@@ -141,7 +141,7 @@ static void condition_add(struct emitter *em, const struct condition *c)
         /* x86_64 is little-endian: the low half of an argument comes first. */
         if (c->wide)
                 high_half_add(em, c);
-        load_add(em, offsetof(struct seccomp_data, args) + 8 * c->arg);
+        load_add(em, offsetof(struct seccomp_data, args) + 8UL * c->arg);
         half_compare(em, c, (uint32_t)c->value, (uint32_t)c->mask);
         jumps_patch(em, start, JUMP_PASS);
 }

@@ -176,7 +176,7 @@ static int file_parse(struct policy *p, const char *path, struct source *from, s
 {
         struct source s = {.from = from, .depth = from ? from->depth + 1 : 1, .path = path};
         _cleanup_free_ char *text = NULL;
-        unsigned int file, number = 0, first = p->rule_count;
+        unsigned int file = 0, number = 0, first = p->rule_count;
         char *cursor, *line;
         struct stat st;
         int r;

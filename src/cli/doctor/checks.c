@@ -178,7 +178,7 @@ static void id_make(char *id, size_t size, const char *title)
         size_t n = 0;
 
         for (; title[n] && n + 1 < size; n++)
-                id[n] = isalnum((unsigned char)title[n]) || title[n] == '_' ? title[n] : '-';
+                id[n] = (char)(isalnum((unsigned char)title[n]) || title[n] == '_' ? title[n] : '-');
         id[n] = '\0';
 }
 

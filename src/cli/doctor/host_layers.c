@@ -105,7 +105,7 @@ static int try_seccomp(void)
 
 static int try_landlock(void)
 {
-        unsigned int abi;
+        unsigned int abi = 0;
         int r = try_prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0);
 
         if (r == 0)

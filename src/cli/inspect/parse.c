@@ -52,7 +52,7 @@ static void text_read(const char *text, const char *key, char *ret, size_t size)
         size_t n = 0;
 
         for (; p && p[n] && p[n] != '\n' && n + 1 < size; n++)
-                ret[n] = p[n] < 0x20 || p[n] > 0x7e ? '?' : p[n];
+                ret[n] = (char)(p[n] < 0x20 || p[n] > 0x7e ? '?' : p[n]);
         ret[n] = '\0';
 }
 
@@ -71,7 +71,7 @@ int parse_status(char *text, struct thread_facts *ret)
 {
         static const char *const cap_keys[CAPS_COUNT] = {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"};
         struct thread_facts t = {.seccomp_filters = -1, .pid_inside = -1};
-        uint64_t v, pids[33]; /* PID namespaces nest 32 deep (pid_namespaces(7)) */
+        uint64_t v = 0, pids[33]; /* PID namespaces nest 32 deep (pid_namespaces(7)) */
         size_t n;
         int r;
 

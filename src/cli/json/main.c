@@ -66,7 +66,7 @@ static int print_spec(struct err *e)
 {
         _cleanup_free_ char *bytes = NULL, *text = NULL;
         struct guest_spec s;
-        size_t len;
+        size_t len = 0;
         int r = input_read(sizeof(s), STATUS_FAILURE, &bytes, &len, e);
 
         if (r == 0)
@@ -79,7 +79,7 @@ static int print_spec(struct err *e)
 static int report(struct err *e)
 {
         _cleanup_free_ char *lines = NULL, *text = NULL;
-        size_t len;
+        size_t len = 0;
         int r = input_read(REPORT_JSON_MAX, STATUS_FAILURE, &lines, &len, e);
 
         if (r == 0)

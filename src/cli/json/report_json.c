@@ -29,7 +29,7 @@ static int unescape(char *text, struct err *e)
                 p++;
                 if (*p != 't' && *p != 'n' && *p != '\\')
                         return err_bad(e, STATUS_FAILURE, "backslash without t, n or backslash after it");
-                *out++ = *p == 't' ? '\t' : *p == 'n' ? '\n' : '\\';
+                *out++ = (char)(*p == 't' ? '\t' : *p == 'n' ? '\n' : '\\');
         }
         *out = '\0';
         return 0;
@@ -160,7 +160,7 @@ static int line_read(json_t **root, char *line, struct err *e)
         char *rest = line;
         const char *type = strsep(&rest, "\t");
         char *path = strsep(&rest, "\t");
-        json_t *v;
+        json_t *v = NULL;
         int r;
 
         if (!rest || strlen(type) != 1)

@@ -70,11 +70,11 @@ static int page_tables_write(const struct guest_ram *ram)
 
         if (!tables)
                 return -EFAULT;
-        memset(tables, 0, 2 * 0x1000);
+        memset(tables, 0, 2 * 0x1000UL);
         tables[0] = pdpt | PTE_PRESENT_WRITE;
         for (uint64_t i = 0; i < DIRECTORIES; i++)
                 tables[512 + i] = (pd + i * 0x1000) | PTE_PRESENT_WRITE;
-        for (uint64_t i = 0; i < DIRECTORIES * 512; i++)
+        for (uint64_t i = 0; i < DIRECTORIES * 512ULL; i++)
                 tables[1024 + i] = i * LARGE_PAGE | PTE_PRESENT_WRITE | PDE_LARGE;
         return 0;
 }

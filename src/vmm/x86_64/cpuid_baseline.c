@@ -192,7 +192,7 @@ static int set_brand(struct cpuid_table *t)
                 if (!entry)
                         return -E2BIG;
                 for (uint32_t reg = CPUID_EAX; reg <= CPUID_EDX; reg++)
-                        memcpy(cpuid_reg(entry, reg), brand + i * 16 + reg * 4, 4);
+                        memcpy(cpuid_reg(entry, reg), brand + i * 16UL + reg * 4UL, 4);
         }
         return 0;
 }

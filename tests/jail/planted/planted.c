@@ -40,24 +40,21 @@ static void fault(void)
 #endif
 
 #if PLANT == PLANT_STATE
-int __real_state_write(const struct state_guest *g, const struct guest_state *s, struct err *e);
-int __wrap_state_write(const struct state_guest *g, const struct guest_state *s, struct err *e);
+__typeof__(state_write) __real_state_write, __wrap_state_write;
 int __wrap_state_write(const struct state_guest *g, const struct guest_state *s, struct err *e)
 {
         fault();
         return __real_state_write(g, s, e);
 }
 #elif PLANT == PLANT_RACE
-bool __real_machine_stopping(struct machine *m);
-bool __wrap_machine_stopping(struct machine *m);
+__typeof__(machine_stopping) __real_machine_stopping, __wrap_machine_stopping;
 bool __wrap_machine_stopping(struct machine *m)
 {
         fault();
         return __real_machine_stopping(m);
 }
 #else
-void __real_vcpu_handle_exit(struct vcpu *v, int error);
-void __wrap_vcpu_handle_exit(struct vcpu *v, int error);
+__typeof__(vcpu_handle_exit) __real_vcpu_handle_exit, __wrap_vcpu_handle_exit;
 void __wrap_vcpu_handle_exit(struct vcpu *v, int error)
 {
         fault();

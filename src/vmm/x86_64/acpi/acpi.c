@@ -141,7 +141,7 @@ int acpi_write_tables(const struct guest_ram *ram, unsigned int vcpus, gpa_t *re
         /* The RSDP is first in the area and written last: it names what lies behind it. */
         struct table_area rsdp_area = {.ram = ram, .next = LAYOUT_ACPI};
         struct table_area area = {.ram = ram, .next = LAYOUT_ACPI + TABLE_ROOM(sizeof(struct acpi_rsdp))};
-        gpa_t dsdt, fadt, madt, xsdt_gpa;
+        gpa_t dsdt = 0, fadt = 0, madt = 0, xsdt_gpa = 0;
         struct acpi_xsdt xsdt = {.header = header("XSDT", 1, sizeof(xsdt))};
         int r;
 
