@@ -20,6 +20,7 @@ struct loop {
         enum phase phase;
         int64_t deadline_ms; /* of the phase; INT64_MAX: none */
         bool done;
+        bool button_pressed; /* before READY */
         struct run_result result;
 };
 
@@ -59,6 +60,15 @@ static int on_jailed(struct loop *l, const struct control_jailed *m, struct err 
         return r < 0 ? r : l->run->configured(l->run->ctx, e);
 }
 
+/* A guest that does not read its channel ignores it. */
+static void button_press(const struct loop *l)
+{
+        const struct control_header button = CONTROL_HEADER(CONTROL_POWER_BUTTON, sizeof(button));
+
+        if (l->p.control_fd >= 0)
+                (void)control_send(l->p.control_fd, &button);
+}
+
 static int on_ready(struct loop *l, const struct control_ready *m, struct err *e)
 {
         int r;
@@ -72,6 +82,8 @@ static int on_ready(struct loop *l, const struct control_ready *m, struct err *e
                 return r;
         l->phase = RUNNING;
         l->deadline_ms = INT64_MAX;
+        if (l->button_pressed)
+                button_press(l);
         return l->run->ready(l->run->ctx, &l->p, e);
 }
 
@@ -154,16 +166,16 @@ static int control_handle(struct loop *l, struct err *e)
 
 static int signal_handle(struct loop *l, struct err *e)
 {
-        const struct control_header button = CONTROL_HEADER(CONTROL_POWER_BUTTON, sizeof(button));
         struct signalfd_siginfo info;
         ssize_t n = read(l->run->signal_fd, &info, sizeof(info));
 
         if (n != (ssize_t)sizeof(info))
                 return n < 0 && errno != EAGAIN && errno != EINTR ? err_set(e, -errno, "read a signal") : 0;
         if (info.ssi_signo == SIGUSR1) {
-                /* A guest that is not up yet has no button; one that does not read its channel ignores it. */
-                if (l->phase == RUNNING && l->p.control_fd >= 0)
-                        (void)control_send(l->p.control_fd, &button);
+                if (l->phase == RUNNING)
+                        button_press(l);
+                else
+                        l->button_pressed = true; /* not up yet, or not known to be */
                 return 0;
         }
         l->result.reason = RUN_SIGNAL;
