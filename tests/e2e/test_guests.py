@@ -57,6 +57,18 @@ def test_smp(guests, cpus, mode):
     assert f"smp: {cpus} of {cpus} processors, IPI there and back" in out
 
 
+def test_storm(guests):
+    """While the processors are at it, the main thread has input, output and the power button to see to."""
+    guest = guests.start("storm", "--test-device", cpus=8, cmdline="cpus=8")
+    guest.wait_output(rb"x")
+    for _ in range(10):
+        guest.write(b"input for nobody")
+        guest.signal(signal.SIGUSR1)
+    assert guest.wait(60) == Status.OK, (guest.output[-2000:], guest.errors)
+    assert guest.output.endswith(b"\nstorm: 8 processors, 500 rounds\n")
+    assert guest.errors == b""
+
+
 @pytest.mark.parametrize("mode", ["", "x2apic"])
 def test_timer(guests, mode):
     out = passes(guests, "timer", cmdline=mode, timeout=60)
