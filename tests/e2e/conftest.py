@@ -8,6 +8,8 @@ BULKHEAD_GUESTS  the bare-metal guests (default: guests in the build directory)
 BULKHEAD_SLOW    how many times slower than a usual host this one is: time limits are stretched by it (default: 1)
 """
 
+import signal
+
 import pytest
 
 import host as host_module
@@ -19,6 +21,12 @@ collect_ignore = [] if SANITIZED else ["test_sanitized.py"]  # about builds with
 @pytest.fixture(scope="session", autouse=True)
 def orphans():
     host_module.adopt_orphans()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts():
+    """A shell starts what runs in the background with SIGINT ignored, and so would run whatever is started here."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
