@@ -13,7 +13,7 @@ all: ## build everything; build/bulkhead runs from there
 # Not for the command line: what all, demo, test, sanitize, bench and install share once the packages are there.
 .PHONY: compile
 compile: $(BUILD)/build.ninja
-	@ninja -C $(BUILD)
+	@ninja -C $(BUILD) $(TARGETS)
 
 # Meson sees by itself when it has to run again.
 $(BUILD)/build.ninja:
@@ -21,7 +21,7 @@ $(BUILD)/build.ninja:
 
 demo: ## show two Linux guests, each in its own jail, side by side (needs root)
 	@tools/install-packages build guest
-	@$(MAKE) --no-print-directory compile
+	@$(MAKE) --no-print-directory compile TARGETS=programs
 	@tools/demo
 
 test: ## run the tests, about ten minutes; end-to-end tests need root

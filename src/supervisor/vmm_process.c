@@ -105,6 +105,7 @@ int vmm_process_end(struct vmm_process *p)
 {
         int status = 0;
 
+        fd_closep(&p->control_fd); /* a VMM that cannot be killed ends when its channel does */
         if (p->pid > 0) {
                 if (p->pidfd >= 0)
                         (void)sys_pidfd_send_signal(p->pidfd, SIGKILL); /* dead already: that is what we want */
@@ -113,7 +114,6 @@ int vmm_process_end(struct vmm_process *p)
         }
         p->pid = -1;
         fd_closep(&p->pidfd);
-        fd_closep(&p->control_fd);
         fd_closep(&p->console_fd);
         return status;
 }
