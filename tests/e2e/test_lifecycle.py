@@ -162,7 +162,7 @@ def test_kill_of_nobody(host, options):
 
 
 def test_many_starts_leave_the_host_as_it_was(host, guests):
-    count = 200 if SLOW < 10 else 40
+    count = 200 if SLOW < 4 else 40
 
     def open_files():
         return int(Path("/proc/sys/fs/file-nr").read_text().split()[0])
