@@ -1,6 +1,7 @@
 /* What both programs have in common: single system calls and resource limits that are left out. */
 #include "leave_out.h"
 
+#include <linux/keyctl.h>
 #include <linux/landlock.h>
 #include <linux/mount.h>
 #include <linux/prctl.h>
@@ -48,6 +49,7 @@ static const struct {
         {"capabilities", SYS_prctl, PR_CAP_AMBIENT, ANY},
         {"cap_inheritable", SYS_capset, ANY, ANY},
         {"cap_bounding", SYS_prctl, PR_CAPBSET_DROP, ANY},
+        {"session_keyring", SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, ANY},
         {"securebits", SYS_prctl, PR_SET_SECUREBITS, ANY},
         {"no_new_privs", SYS_prctl, PR_SET_NO_NEW_PRIVS, ANY},
         {"store_bypass", SYS_prctl, PR_SET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS},

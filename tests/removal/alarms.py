@@ -55,6 +55,11 @@ def _(facts):
     return len(set(facts["session"])) == 1
 
 
+@alarm("session keyring")
+def _(facts):
+    return facts["probes"].get("session_key") == 0  # older recordings lack it
+
+
 # Ids and capabilities
 
 @alarm("id map")

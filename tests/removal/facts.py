@@ -31,6 +31,8 @@ PR_SPEC_STORE_BYPASS, PR_SPEC_INDIRECT_BRANCH, PR_SCHED_CORE_GET = 0, 1, 0
 AT_FDCWD, MFD_EXEC, SIOCGIFFLAGS, CLONE_NEWUSER, MADV_MERGEABLE = -100, 0x10, 0x8913, 1 << 28, 12
 SYS_LANDLOCK_CREATE_RULESET = 444
 CAP_SYS_RESOURCE = 24
+KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING = 1, 10, -3  # linux/keyctl.h
+PLANTED_KEY = b"removal"  # in the session keyring of whoever starts the guest
 NS_CLONE_FLAG = {"user": CLONE_NEWUSER, "net": 1 << 30}
 
 
@@ -196,6 +198,8 @@ def _probes(pid):
                 "open_root": _success(probe.call("openat", AT_FDCWD, b"/\0", os.O_RDONLY | os.O_DIRECTORY, 0)),
                 "bind_tcp": _bind_tcp(probe),
                 "connect_abstract": _connect_abstract(pid, probe, name),
+                "session_key": _success(probe.call("keyctl", KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING, b"user\0",
+                                                   PLANTED_KEY + b"\0", 0)),
                 "unshare_user": answer(probe.call("unshare", CLONE_NEWUSER)),
             }
     return probes

@@ -18,7 +18,7 @@ PTRACE_EVENT_CLONE, PTRACE_EVENT_STOP = 3, 128
 WALL = 0x40000000
 
 SYS = dict(mmap=9, ioctl=16, getpid=39, socket=41, connect=42, bind=49, clone=56, wait4=61, prctl=157, gettid=186,
-           openat=257, unshare=272, memfd_create=319)
+           keyctl=250, openat=257, unshare=272, memfd_create=319)
 
 REGISTERS = ("r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss fs_base gs_base "
              "ds es fs gs").split()

@@ -1,5 +1,6 @@
 """Starts a guest in which a unit that is left out has left something behind to be seen, and collects its facts."""
 
+import ctypes
 import os
 import resource
 import subprocess
@@ -9,9 +10,12 @@ import facts
 import proc
 from bulkhead import BUILD, Guests
 
+_libc = ctypes.CDLL(None, use_errno=True)
+
 LEAVE_OUT = BUILD / "tests/leave_out"
 
 PLANTED_GROUP = 4242
+SYS_ADD_KEY, SYS_KEYCTL = 248, 250  # x86-64
 PLANTED_LIMITS = {
     resource.RLIMIT_CORE: resource.RLIM_INFINITY, resource.RLIMIT_NOFILE: 4096,
     resource.RLIMIT_NPROC: resource.RLIM_INFINITY, resource.RLIMIT_FSIZE: resource.RLIM_INFINITY,
@@ -26,6 +30,18 @@ def _plant_limits():
         if not facts.may_raise_limits() and highest != resource.RLIM_INFINITY:
             value = highest
         resource.setrlimit(which, (value, value))
+
+
+def _plant_key():
+    """A session keyring of its own for what is started, with a key in it."""
+    assert _libc.syscall(SYS_KEYCTL, facts.KEYCTL_JOIN_SESSION_KEYRING, None) >= 0
+    assert _libc.syscall(SYS_ADD_KEY, b"user", facts.PLANTED_KEY, b"x", ctypes.c_size_t(1),
+                         facts.KEY_SPEC_SESSION_KEYRING) >= 0
+
+
+def _plant():
+    _plant_limits()
+    _plant_key()
 
 
 def _block_device():
@@ -43,7 +59,7 @@ def look(program, cwd):
     try:
         guest = guests.start("hlt", "--io-limit", f"{_block_device()},rbps=1M", program=program,
                              popen={"pass_fds": [planted], "extra_groups": [PLANTED_GROUP],
-                                    "preexec_fn": _plant_limits})
+                                    "preexec_fn": _plant})
         guest.wait_output(rb"halted\n")
         vmm, = proc.children(guest.supervisor)
         found = facts.collect(guest.name, vmm, guest.supervisor)

@@ -50,6 +50,7 @@ UNITS = {
     "cap_inheritable": {"CapInh"},
     "cap_bounding": {"CapBnd"},
     "securebits": {"securebits"},
+    "session_keyring": {"session keyring"},
     "no_new_privs": {"no_new_privs"} | FILTERS | LANDLOCK,
 
     "cgroup": {"cgroup", "memory limit", "swap limit", "out-of-memory group", "process limit", "CPU limit",
