@@ -248,7 +248,9 @@ def test_a_signal_together_with_a_reset_ends_the_guest(guests, tmp_path):
     vmm = guest.vmm()
     os.kill(vmm, signal.SIGSTOP)
     guest.write(b"x")
-    wait_until(lambda: readable(guest.process.stdin.fileno()) == 0, 5, "the supervisor passes the input on")
+    # Read, and passed on: it waits for what comes next.
+    wait_until(lambda: readable(guest.process.stdin.fileno()) == 0 and proc.stat(guest.supervisor)[3] == "S", 5,
+               "the supervisor passes the input on")
     guest.signal(signal.SIGSTOP)
     wait_until(lambda: proc.stat(guest.supervisor)[3] == "T", 5, "the supervisor has stopped")
     os.kill(vmm, signal.SIGCONT)
