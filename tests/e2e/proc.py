@@ -74,7 +74,13 @@ def namespaces(pid):
 
 def fds(pid):
     base = f"/proc/{pid}/fd"
-    return {int(fd): os.readlink(f"{base}/{fd}") for fd in os.listdir(base)}
+    found = {}
+    for fd in os.listdir(base):
+        try:
+            found[int(fd)] = os.readlink(f"{base}/{fd}")
+        except FileNotFoundError:
+            pass  # closed meanwhile
+    return found
 
 
 def mounts(pid="self"):
