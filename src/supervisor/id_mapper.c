@@ -128,7 +128,8 @@ int id_mapper_map(const struct id_mapper *m, pid_t pid, struct err *e)
         if (!a.failed)
                 return 0;
         a.text[sizeof(a.text) - 1] = '\0';
-        err_bad(e, STATUS_ISOLATION, "map the guest's ids with newuidmap and newgidmap: %s", a.text);
+        err_bad(e, STATUS_ISOLATION, "map the guest's ids with newuidmap and newgidmap: %s",
+                a.text[0] ? a.text : "they gave no reason");
         err_hint(e, "see bulkhead doctor");
         return -EPERM;
 }
