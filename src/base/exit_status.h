@@ -12,6 +12,7 @@ enum exit_status {
         STATUS_GUEST = 7,     /* the guest cannot go on: KVM reported an internal error or a failed entry */
         STATUS_RESET = 8,     /* the guest reset itself and --on-reset exit was given */
         STATUS_DIED = 9,      /* a process of the guest died that should not have */
+        STATUS_UNDETERMINED = 10, /* audit: nothing failed, but something of weight could not be determined */
 
         STATUS_VERDICT = 64, /* + 1..63: verdict other than 0 from the test register (--test-device) */
         STATUS_SIGNAL = 128, /* + n: ended by signal n */

@@ -1,0 +1,110 @@
+/*
+ * bulkhead-audit: the program behind `bulkhead audit`. It finds every KVM guest of the host, examines each boundary of each
+ * guest and of each pair, and reports. It changes nothing, and with --deep stops threads for milliseconds.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "audit/audit.h"
+#include "audit/options.h"
+#include "audit/report/report.h"
+#include "base/cleanup.h"
+#include "base/io.h"
+
+static _Noreturn void exhausted(void)
+{
+        static const char line[] = "bulkhead: audit: out of memory; there is no verdict\n";
+
+        (void)io_write_all(STDERR_FILENO, line, sizeof(line) - 1);
+        _exit(STATUS_FAILURE);
+}
+
+static void progress_print(void *ctx, const char *id)
+{
+        (void)ctx;
+        fprintf(stderr, "\r\033[Kexamining %s", id);
+}
+
+static struct observer *observer_open(struct arena *arena, const struct audit_options *opt, struct err *e)
+{
+        struct observer *o = opt->fixture ? observer_fixture(arena, opt->fixture, e) : observer_live(arena, e);
+
+        return o && opt->record ? observer_recording(arena, o, opt->record, e) : o;
+}
+
+static const struct guest *tenant_find(const struct audit *a, const char *name, struct err *e)
+{
+        for (size_t i = 0; i < a->inv.guests.count; i++)
+                if (strcmp(a->inv.guests.items[i]->name, name) == 0)
+                        return a->inv.guests.items[i];
+        err_bad(e, STATUS_NAME, "audit guest \"%s\": there is no KVM guest of that name; bulkhead audit lists them all", name);
+        return NULL;
+}
+
+static int report(struct audit *a, const struct audit_options *opt, struct err *e)
+{
+        struct report_view view;
+        const struct guest *tenant = NULL;
+
+        if (opt->guest) {
+                tenant = tenant_find(a, opt->guest, e);
+                if (!tenant)
+                        return (int)e->status;
+        }
+        report_view_make(a, tenant, &view);
+        view.verbose = opt->verbose;
+        view.colour = isatty(STDOUT_FILENO);
+        if (!opt->json)
+                report_print_text(&view, stdout);
+        else if (report_print_json(&view, stdout, e) < 0)
+                return (int)e->status;
+        if (fflush(stdout) == EOF || ferror(stdout)) {
+                err_set(e, -EIO, "write the report");
+                return STATUS_FAILURE;
+        }
+        return view.failed ? STATUS_ISOLATION : view.undetermined ? STATUS_UNDETERMINED : STATUS_OK;
+}
+
+static int audit(const struct audit_options *opt, struct err *e)
+{
+        struct arena arena = {.exhausted = exhausted};
+        struct audit a = {.arena = &arena};
+        bool progress = isatty(STDERR_FILENO);
+        int status = STATUS_FAILURE;
+
+        a.observer = observer_open(&arena, opt, e);
+        if (!a.observer)
+                return (int)e->status;
+        if (host_read(a.observer, opt->deep, &a.host, e) == 0 && inventory_read(a.observer, &a.host, &a.inv, e) == 0) {
+                pairs_read(&a);
+                audit_run(&a, progress ? progress_print : NULL, NULL);
+                if (progress)
+                        fprintf(stderr, "\r\033[K");
+                status = report(&a, opt, e);
+        } else
+                status = (int)e->status;
+        a.observer->close(a.observer);
+        arena_free(&arena);
+        return status;
+}
+
+int main(int argc, char *argv[])
+{
+        struct err e = ERR_INIT;
+        struct audit_options opt;
+        int status;
+
+        if (audit_options_parse(argc, argv, &opt, &e) < 0)
+                status = (int)e.status;
+        else if (opt.help) {
+                fputs(audit_help, stdout);
+                status = STATUS_OK;
+        } else
+                status = audit(&opt, &e);
+        if (e.text[0])
+                err_print(&e, STDERR_FILENO, "bulkhead");
+        return status;
+}

@@ -1,0 +1,434 @@
+/* Finds the guests. See guests.h. */
+#include "audit/model/guests.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "audit/model/identify.h"
+#include "audit/text.h"
+#include "base/number.h"
+
+
+static bool holds_vcpu_mapping(const struct process *p)
+{
+        for (size_t i = 0; i < p->maps.count; i++)
+                if (text_has_prefix(p->maps.items[i].name, "anon_inode:kvm-vcpu"))
+                        return true;
+        return false;
+}
+
+static bool holds_fd(const struct process *p, enum fd_kind kind)
+{
+        for (size_t i = 0; i < p->fds.count; i++)
+                if (p->fds.items[i].kind == kind)
+                        return true;
+        return false;
+}
+
+/* Has run guest code, by the clock of any of its threads: readable without privilege (proc(5), guest_time). */
+static bool has_run_guest(struct observer *o, const struct process *p)
+{
+        struct answer a;
+        const char *rest;
+
+        if (observe(o, &a, "read /proc/%d/stat", p->pid) < 0)
+                return false;
+        rest = strrchr(a.bytes, ')');
+        for (int field = 2; rest && field < 43; field++)
+                rest = strchr(rest + 1, ' ');
+        return rest && strtoull(rest + 1, NULL, 10) > 0;
+}
+
+static int processes_read(struct observer *o, struct inventory *inv, struct err *e)
+{
+        struct name_list names;
+        int r = observe_list(o, "/proc", &names);
+
+        if (r < 0)
+                return err_set(e, r, "list the processes in /proc");
+        for (size_t i = 0; i < names.count; i++) {
+                struct process *p;
+                uint64_t pid;
+
+                if (number_parse(names.items[i], INT32_MAX, &pid) < 0)
+                        continue;
+                p = arena_alloc(o->arena, sizeof(*p));
+                r = process_read_brief(o, (pid_t)pid, p);
+                if (r == -ESRCH)
+                        continue;
+                if (r < 0)
+                        return err_set(e, r, "read /proc/%d", (int)pid);
+                if (p->kernel_thread) {
+                        *GROW(o->arena, &inv->kernel_threads) = p;
+                        observe_forget(o, p->pid);
+                        continue;
+                }
+                inv->unreadable += p->fds_error < 0;
+                *GROW(o->arena, &inv->processes) = p;
+        }
+        return 0;
+}
+
+/* ---- virtual machines ---- */
+
+struct holder_list {
+        struct vm_holder *items;
+        size_t count, room;
+};
+
+/* -1, 0, 1: the kernel's order of the open files behind two descriptors. Those of one process with itself are known. */
+static int holder_order(struct observer *o, struct inventory *inv, const struct vm_holder *x, const struct vm_holder *y)
+{
+        struct answer a;
+        int r = observe(o, &a, "kcmp %d %d %d %d", x->process->pid, x->fd, y->process->pid, y->fd);
+
+        if (r < 0) {
+                if (r != -ESRCH)
+                        inv->kcmp_error = r;
+                return x->process->pid != y->process->pid ? (x->process->pid > y->process->pid) * 2 - 1
+                                                          : (x->fd > y->fd) * 2 - 1;
+        }
+        return a.bytes[0] == '0' ? 0 : a.bytes[0] == '1' ? -1 : 1;
+}
+
+/* Merge sort: about n log n questions, and holders of one machine end up side by side. */
+static void holders_sort(struct observer *o, struct inventory *inv, struct vm_holder *items, struct vm_holder *spare,
+                         size_t n)
+{
+        size_t half = n / 2, i = 0, k = half;
+
+        if (n < 2)
+                return;
+        holders_sort(o, inv, items, spare, half);
+        holders_sort(o, inv, items + half, spare, n - half);
+        for (size_t out = 0; out < n; out++) {
+                bool left = k == n || (i < half && holder_order(o, inv, &items[i], &items[k]) <= 0);
+
+                spare[out] = left ? items[i++] : items[k++];
+        }
+        memcpy(items, spare, n * sizeof(items[0]));
+}
+
+static void vms_read(struct observer *o, struct inventory *inv)
+{
+        struct holder_list all = {0};
+
+        for (size_t i = 0; i < inv->processes.count; i++) {
+                struct process *p = inv->processes.items[i];
+
+                for (size_t k = 0; k < p->fds.count; k++)
+                        if (p->fds.items[k].kind == FD_KVM_VM)
+                                *GROW(o->arena, &all) = (struct vm_holder){.process = p, .fd = p->fds.items[k].number};
+        }
+        holders_sort(o, inv, all.items, arena_array(o->arena, all.count, sizeof(all.items[0])), all.count);
+        for (size_t i = 0; i < all.count; i++) {
+                struct vm_file *vm = inv->vms.count ? inv->vms.items[inv->vms.count - 1] : NULL;
+
+                if (!vm || holder_order(o, inv, &vm->items[0], &all.items[i]) != 0) {
+                        vm = arena_alloc(o->arena, sizeof(*vm));
+                        *GROW(o->arena, &inv->vms) = vm;
+                }
+                *GROW(o->arena, vm) = all.items[i];
+        }
+        /* A monitor may have closed the descriptor: its vCPUs' memory still holds the machine. */
+        for (size_t i = 0; i < inv->processes.count; i++) {
+                struct process *p = inv->processes.items[i];
+
+                if (!holds_fd(p, FD_KVM_VM) && holds_vcpu_mapping(p)) {
+                        struct vm_file *vm = arena_alloc(o->arena, sizeof(*vm));
+
+                        *GROW(o->arena, vm) = (struct vm_holder){.process = p, .fd = -1};
+                        *GROW(o->arena, &inv->vms) = vm;
+                }
+        }
+}
+
+/* Of the holders, the one that a machine belongs to: only the process that made it can run it, and has its vCPUs mapped. */
+static size_t owner_of(const struct vm_file *vm)
+{
+        for (size_t i = 0; i < vm->count; i++)
+                if (holds_vcpu_mapping(vm->items[i].process))
+                        return i;
+        for (size_t i = 0; i < vm->count; i++)
+                if (holds_fd(vm->items[i].process, FD_KVM_VCPU))
+                        return i;
+        return 0;
+}
+
+static bool is_vmm(const struct process *p)
+{
+        return p->guest && p->guest->vmm == p;
+}
+
+static struct guest *guest_add(struct observer *o, struct inventory *inv, struct process *p)
+{
+        struct guest *g = arena_alloc(o->arena, sizeof(*g));
+
+        g->vmm = p;
+        p->guest = g;
+        *GROW(o->arena, &g->members) = (struct member){.process = p, .role = MEMBER_VMM};
+        *GROW(o->arena, &inv->guests) = g;
+        return g;
+}
+
+static void guests_find(struct observer *o, struct inventory *inv)
+{
+        for (size_t i = 0; i < inv->vms.count; i++) {
+                struct vm_file *vm = inv->vms.items[i];
+                size_t owner = owner_of(vm);
+                struct vm_holder first = vm->items[owner];
+
+                vm->items[owner] = vm->items[0];
+                vm->items[0] = first;
+                vm->guest = is_vmm(first.process) ? first.process->guest : guest_add(o, inv, first.process);
+                vm->guest->vms++;
+        }
+        for (size_t i = 0; i < inv->processes.count; i++) {
+                struct process *p = inv->processes.items[i];
+
+                if ((p->fds_error < 0 || p->maps_error < 0) && !is_vmm(p) && has_run_guest(o, p))
+                        guest_add(o, inv, p);
+        }
+}
+
+/* ---- what belongs to a guest ---- */
+
+static bool is_ram_name(const char *name)
+{
+        static const char *const names[] = {
+                "/memfd:guest_ram ",    "/memfd:guest_mem ", "/memfd:ch_ram ", "/memfd:crosvm_guest",
+                "/memfd:memory-backend-memfd ", "/anon_hugepage ", "[anon:guest", "[anon:crosvm_guest",
+        };
+
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+                if (text_has_prefix(name, names[i]))
+                        return true;
+        return text_has_prefix(name, "/dev/hugepages/");
+}
+
+#define RAM_GUESS_LEAST (8ULL << 20)
+#define RAM_GUESS_ALIGN (2ULL << 20)
+
+/* By size and flags: what a monitor maps for a guest is large, writable, and was advised upon. Thread stacks (8 MiB and a
+ * guard) and heaps are not. */
+static bool looks_like_ram(const struct mapping *m)
+{
+        uint64_t size = m->end - m->start;
+
+        if (!text_has_prefix(m->perms, "rw") || size < RAM_GUESS_LEAST || size % RAM_GUESS_ALIGN || m->name[0] == '[' ||
+            text_has_prefix(m->name, "anon_inode:"))
+                return false;
+        if (m->name[0] == '/') /* a file: shared memory of -object memory-backend-file and its like */
+                return m->perms[3] == 's';
+        return m->vm_flags & (VM_HUGEPAGE | VM_MERGEABLE | VM_DONTDUMP | VM_NORESERVE);
+}
+
+static void ram_find(struct observer *o, struct guest *g)
+{
+        for (int pass = 0; pass < 2 && g->ram.count == 0; pass++)
+                for (size_t i = 0; i < g->vmm->maps.count; i++) {
+                        struct mapping *m = &g->vmm->maps.items[i];
+
+                        if (pass == 0 ? !is_ram_name(m->name) : !looks_like_ram(m))
+                                continue;
+                        m->is_ram = true;
+                        m->ram_inferred = pass == 1;
+                        *GROW(o->arena, &g->ram) = (struct ram){.mapping = m, .inferred = pass == 1};
+                        g->ram_bytes += m->end - m->start;
+                }
+}
+
+static uint64_t pidns_of(struct observer *o, const struct process *p)
+{
+        struct observed_stat st;
+        char path[48];
+
+        snprintf(path, sizeof(path), "/proc/%d/ns/pid", p->pid);
+        return observe_stat(o, path, &st) == 0 ? st.ino : 0;
+}
+
+struct pidns_entry {
+        uint64_t ns;
+        struct guest *guest;
+};
+
+struct pidns_list {
+        struct pidns_entry *items;
+        size_t count, room;
+};
+
+static int by_ns(const void *a, const void *b)
+{
+        uint64_t x = ((const struct pidns_entry *)a)->ns, y = ((const struct pidns_entry *)b)->ns;
+
+        return (x > y) - (x < y);
+}
+
+static void member_add(struct observer *o, struct guest *g, struct process *p, enum member_role role)
+{
+        p->guest = g;
+        *GROW(o->arena, &g->members) = (struct member){.process = p, .role = role};
+}
+
+/* Children of a VMM, and whoever shares its PID namespace where that is not the host's. */
+static void members_find(struct observer *o, const struct host *h, struct inventory *inv)
+{
+        struct pidns_list spaces = {0};
+
+        for (size_t i = 0; i < inv->guests.count; i++) {
+                struct guest *g = inv->guests.items[i];
+                uint64_t ns = pidns_of(o, g->vmm);
+
+                if (ns && ns != h->ns[NS_PID])
+                        *GROW(o->arena, &spaces) = (struct pidns_entry){.ns = ns, .guest = g};
+        }
+        if (spaces.count > 0)
+                qsort(spaces.items, spaces.count, sizeof(spaces.items[0]), by_ns);
+        for (size_t i = 0; i < inv->processes.count; i++) {
+                struct process *p = inv->processes.items[i], *parent = inventory_process(inv, p->ppid);
+                const struct pidns_entry *space;
+                struct pidns_entry key = {0};
+
+                if (p->guest)
+                        continue;
+                if (parent && is_vmm(parent)) {
+                        member_add(o, parent->guest, p, MEMBER_CHILD);
+                        continue;
+                }
+                key.ns = spaces.count ? pidns_of(o, p) : 0;
+                space = key.ns ? bsearch(&key, spaces.items, spaces.count, sizeof(key), by_ns) : NULL;
+                if (space)
+                        member_add(o, space->guest, p, MEMBER_JAILED);
+        }
+}
+
+struct ram_object {
+        uint64_t dev, ino;
+        struct guest *guest;
+};
+
+struct ram_object_list {
+        struct ram_object *items;
+        size_t count, room;
+};
+
+static int by_object(const void *a, const void *b)
+{
+        const struct ram_object *x = a, *y = b;
+
+        if (x->dev != y->dev)
+                return x->dev < y->dev ? -1 : 1;
+        return (x->ino > y->ino) - (x->ino < y->ino);
+}
+
+/* vhost-user: who maps a guest's RAM and has a socket. */
+static void backends_find(struct observer *o, struct inventory *inv)
+{
+        struct ram_object_list objects = {0};
+
+        for (size_t i = 0; i < inv->guests.count; i++) {
+                const struct ram_list *ram = &inv->guests.items[i]->ram;
+
+                for (size_t k = 0; k < ram->count; k++)
+                        if (ram->items[k].mapping->perms[3] == 's' && ram->items[k].mapping->ino)
+                                *GROW(o->arena, &objects) = (struct ram_object){ram->items[k].mapping->dev,
+                                                                                ram->items[k].mapping->ino,
+                                                                                inv->guests.items[i]};
+        }
+        if (objects.count == 0)
+                return;
+        qsort(objects.items, objects.count, sizeof(objects.items[0]), by_object);
+        for (size_t i = 0; i < inv->processes.count; i++) {
+                struct process *p = inv->processes.items[i];
+
+                for (size_t k = 0; !p->guest && k < p->maps.count && holds_fd(p, FD_SOCKET); k++) {
+                        const struct ram_object key = {.dev = p->maps.items[k].dev, .ino = p->maps.items[k].ino};
+                        const struct ram_object *found =
+                                bsearch(&key, objects.items, objects.count, sizeof(key), by_object);
+
+                        if (found)
+                                member_add(o, found->guest, p, MEMBER_BACKEND);
+                }
+        }
+}
+
+static int by_name(const void *a, const void *b)
+{
+        const struct guest *x = *(struct guest *const *)a, *y = *(struct guest *const *)b;
+        int order = strcmp(x->name, y->name);
+
+        return order ? order : (x->vmm->pid > y->vmm->pid) - (x->vmm->pid < y->vmm->pid);
+}
+
+static void names_make_unique(struct observer *o, struct guest_list *l)
+{
+        if (l->count > 0)
+                qsort(l->items, l->count, sizeof(l->items[0]), by_name);
+        for (size_t i = 0; i < l->count; i++) {
+                struct guest *g = l->items[i];
+                bool twin = (i > 0 && strcmp(l->items[i - 1]->name, g->name) == 0) ||
+                            (i + 1 < l->count && strcmp(l->items[i + 1]->name, g->name) == 0);
+
+                g->index = i;
+                if (twin)
+                        g->name = arena_printf(o->arena, "%s (pid %d)", g->name, g->vmm->pid);
+        }
+}
+
+int inventory_read(struct observer *o, const struct host *h, struct inventory *ret, struct err *e)
+{
+        struct inventory inv = {0};
+        int r = processes_read(o, &inv, e);
+        size_t kept = 0;
+
+        if (r < 0)
+                return r;
+        vms_read(o, &inv);
+        guests_find(o, &inv);
+        members_find(o, h, &inv);
+        for (size_t i = 0; i < inv.guests.count; i++) {
+                struct guest *g = inv.guests.items[i];
+
+                if (process_read_full(o, g->vmm) == -ESRCH)
+                        continue; /* it ended meanwhile */
+                ram_find(o, g);
+                inv.guests.items[kept++] = g;
+        }
+        inv.guests.count = kept;
+        backends_find(o, &inv);
+        for (size_t i = 0; i < inv.guests.count; i++) {
+                struct guest *g = inv.guests.items[i];
+                size_t members = 1;
+
+                for (size_t k = 1; k < g->members.count; k++)
+                        if (process_read_full(o, g->members.items[k].process) != -ESRCH)
+                                g->members.items[members++] = g->members.items[k];
+                g->members.count = members;
+                for (size_t k = 0; k < g->vmm->threads.count; k++)
+                        g->vcpus += g->vmm->threads.items[k].is_vcpu;
+                guest_identify(o, &inv, g);
+        }
+        names_make_unique(o, &inv.guests);
+        *ret = inv;
+        return 0;
+}
+
+static int by_pid(const void *key, const void *item)
+{
+        pid_t x = *(const pid_t *)key, y = (*(struct process *const *)item)->pid;
+
+        return (x > y) - (x < y);
+}
+
+struct process *inventory_process(const struct inventory *inv, pid_t pid)
+{
+        /* /proc was listed in the order of its numbers. */
+        struct process **found = inv->processes.count ? bsearch(&pid, inv->processes.items, inv->processes.count,
+                                                                sizeof(inv->processes.items[0]), by_pid)
+                                                      : NULL;
+
+        return found ? *found : NULL;
+}

@@ -1,0 +1,78 @@
+#include "audit/model/mac.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "audit/text.h"
+
+static enum mac_kind kind_of(const struct host *h)
+{
+        char *list;
+
+        if (!h->lsm)
+                return MAC_NONE;
+        list = h->lsm;
+        for (; *list; list += strcspn(list, ","), list += *list == ',') {
+                if (text_has_prefix(list, "apparmor"))
+                        return MAC_APPARMOR;
+                if (text_has_prefix(list, "selinux"))
+                        return MAC_SELINUX;
+        }
+        return MAC_NONE;
+}
+
+/* "libvirt-UUID (enforce)": a profile that only complains confines nothing. */
+static void apparmor_judge(struct observer *o, struct mac *m)
+{
+        char *mode = strrchr(m->label, '(');
+
+        if (!mode || strcmp(mode, "(enforce)") != 0)
+                return;
+        m->state = MAC_CONFINED;
+        m->unique = arena_copy(o->arena, m->label, (size_t)(mode - m->label));
+        m->unique[strcspn(m->unique, " ")] = '\0';
+}
+
+/* "system_u:system_r:svirt_t:s0:c1,c2": categories come after the sensitivity. */
+static void selinux_judge(struct observer *o, struct mac *m)
+{
+        int64_t enforcing;
+        char *field = m->label;
+
+        if (observe_number(o, "/sys/fs/selinux/enforce", &enforcing) < 0 || enforcing != 1 ||
+            strstr(m->label, ":unconfined_t:"))
+                return;
+        m->state = MAC_CONFINED;
+        for (int i = 0; field && i < 4; i++) {
+                field = strchr(field, ':');
+                field = field ? field + 1 : NULL;
+        }
+        m->unique = field && *field == 'c' ? field : NULL;
+}
+
+void mac_read(struct observer *o, const struct host *h, const struct process *p, struct mac *ret)
+{
+        struct mac m = {.kind = kind_of(h)};
+
+        if (m.kind != MAC_NONE) {
+                char *path = arena_printf(o->arena, "/proc/%d/attr/%s", p->pid,
+                                          m.kind == MAC_APPARMOR ? "apparmor/current" : "current");
+
+                m.question = arena_printf(o->arena, "read %s", path);
+                m.label = observe_line(o, path, &m.error);
+                m.state = m.label ? MAC_UNCONFINED : MAC_UNKNOWN;
+        }
+        if (m.label && m.kind == MAC_APPARMOR)
+                apparmor_judge(o, &m);
+        else if (m.label)
+                selinux_judge(o, &m);
+        *ret = m;
+}
+
+char *mac_confining_label(struct observer *o, const struct host *h, const struct process *p)
+{
+        struct mac m;
+
+        mac_read(o, h, p, &m);
+        return m.state == MAC_CONFINED ? m.unique : NULL;
+}

@@ -1,0 +1,35 @@
+/* Between the files of the live back end: one handler per verb, and what they share. */
+#pragma once
+
+#include "audit/observe/observe.h"
+
+struct live;
+
+/* Answers "VERB subject". Fills ret->bytes/len, or returns a negative errno. */
+typedef int live_handler(struct live *l, const char *subject, struct answer *ret);
+
+struct live_verb {
+        const char *verb;
+        live_handler *answer;
+};
+
+/* Each ends with an empty entry. */
+extern const struct live_verb live_file_verbs[], live_process_verbs[], live_kvm_verbs[];
+
+struct arena *live_arena(struct live *l);
+
+/*
+ * A path split into a directory descriptor and the rest: /proc/PID/... is opened once and kept, so that a pid that is
+ * used again answers -ESRCH. *ret_rest points into path; "." when nothing is left. Returns 0 or a negative errno; the
+ * descriptor stays the callee's.
+ */
+int live_resolve(struct live *l, const char *path, int *ret_dirfd, const char **ret_rest);
+
+/* The kept descriptor of /proc/PID, opened when it is not yet. */
+int live_process_dir(struct live *l, pid_t pid);
+
+/* 0 when the process of live_process_dir(pid) has not ended: what was just learned by number is about it. */
+int live_process_still(struct live *l, pid_t pid);
+
+/* Sets the answer to a formatted text. Returns 0. */
+int live_answer(struct live *l, struct answer *ret, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
