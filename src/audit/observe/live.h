@@ -14,7 +14,7 @@ struct live_verb {
 };
 
 /* Each ends with an empty entry. */
-extern const struct live_verb live_file_verbs[], live_process_verbs[], live_kvm_verbs[];
+extern const struct live_verb live_file_verbs[], live_process_verbs[], live_kvm_verbs[], live_unix_verbs[];
 
 struct arena *live_arena(struct live *l);
 
@@ -30,6 +30,10 @@ int live_process_dir(struct live *l, pid_t pid);
 
 /* 0 when the process of live_process_dir(pid) has not ended: what was just learned by number is about it. */
 int live_process_still(struct live *l, pid_t pid);
+
+/* A netlink socket of that protocol in the network namespace of the process; this process stays in its own. Returns the
+ * descriptor, which is the caller's, or a negative errno. */
+int live_netlink_open(struct live *l, pid_t pid, int protocol);
 
 /* Sets the answer to a formatted text. Returns 0. */
 int live_answer(struct live *l, struct answer *ret, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
