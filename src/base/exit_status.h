@@ -8,7 +8,7 @@ enum exit_status {
         STATUS_HOST = 3,      /* this host cannot run guests: KVM or a kernel feature is missing, no permission */
         STATUS_IMAGE = 4,     /* kernel, initrd or command line cannot be booted */
         STATUS_NAME = 5,      /* the name is taken, or no such guest */
-        STATUS_ISOLATION = 6, /* an isolation layer that is required cannot be had */
+        STATUS_ISOLATION = 6, /* an isolation layer that is required cannot be had; audit: a boundary does not hold */
         STATUS_GUEST = 7,     /* the guest cannot go on: KVM reported an internal error or a failed entry */
         STATUS_RESET = 8,     /* the guest reset itself and --on-reset exit was given */
         STATUS_DIED = 9,      /* a process of the guest died that should not have */

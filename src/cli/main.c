@@ -1,4 +1,4 @@
-/* bulkhead: the command line. Sweeps what dead supervisors left, then does what the verb says. */
+/* bulkhead: the command line. Sweeps what dead supervisors left, unless the verb only looks, and does what it says. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,17 +8,26 @@
 #include "cli/commands.h"
 #include "state/state.h"
 
+enum sweep_time {
+        SWEEP_BEFORE,
+        SWEEP_AFTER, /* run becomes a supervisor, which sweeps while it waits for its guest; when it comes back, it did
+                      * not */
+        SWEEP_NEVER, /* audit is to find what was left */
+};
+
 static const struct {
         const char *verb;
         int (*run)(int argc, char *argv[], struct err *e);
         const char *summary;
+        enum sweep_time sweep;
 } commands[] = {
-        {"run", cmd_run, "start a guest in its own jail, in the foreground"},
-        {"ps", cmd_ps, "list the guests of this host"},
-        {"inspect", cmd_inspect, "show what is in force around a guest, read back from the kernel"},
-        {"doctor", cmd_doctor, "tell whether this host can run guests"},
-        {"kill", cmd_kill, "end a guest, or press its power button"},
-        {"version", cmd_version, "print the version"},
+        {"run", cmd_run, "start a guest in its own jail, in the foreground", SWEEP_AFTER},
+        {"ps", cmd_ps, "list the guests of this host", SWEEP_BEFORE},
+        {"inspect", cmd_inspect, "show what is in force around a guest, read back from the kernel", SWEEP_BEFORE},
+        {"audit", cmd_audit, "examine every KVM guest of this host, whoever started it", SWEEP_NEVER},
+        {"doctor", cmd_doctor, "tell whether this host can run guests", SWEEP_BEFORE},
+        {"kill", cmd_kill, "end a guest, or press its power button", SWEEP_BEFORE},
+        {"version", cmd_version, "print the version", SWEEP_BEFORE},
 };
 
 static void usage(FILE *to)
@@ -29,7 +38,7 @@ static void usage(FILE *to)
         fprintf(to, "\nbulkhead COMMAND --help tells more; so does man bulkhead.\n");
 }
 
-/* Removes what dead supervisors left, whatever the command is: an ordinary user without a runtime directory has nothing
+/* Removes what dead supervisors left: an ordinary user without a runtime directory has nothing
  * to sweep. */
 static void sweep(void)
 {
@@ -59,12 +68,10 @@ int main(int argc, char *argv[])
         for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
                 if (strcmp(argv[1], commands[i].verb) != 0)
                         continue;
-                /* run becomes a supervisor, which sweeps while it waits for its guest; when it comes back, it did not.
-                 */
-                if (commands[i].run != cmd_run)
+                if (commands[i].sweep == SWEEP_BEFORE)
                         sweep();
                 status = commands[i].run(argc - 1, argv + 1, &e);
-                if (commands[i].run == cmd_run)
+                if (commands[i].sweep == SWEEP_AFTER)
                         sweep();
                 if ((fflush(stdout) == EOF || ferror(stdout)) && status == STATUS_OK) {
                         err_set(&e, -EIO, "write the output");

@@ -15,7 +15,7 @@ import sources
 
 BUILD = Path(os.environ.get("BULKHEAD_BUILD", sources.ROOT / "build"))
 STATIC = ["bulkhead", "bulkhead-supervisor", "bulkhead-vmm"]
-ALL = [*STATIC, "bulkhead-json"]
+ALL = [*STATIC, "bulkhead-json", "bulkhead-audit"]
 
 
 def readelf(path):
