@@ -4,6 +4,13 @@
  *   /run/bulkhead/            (root) or $XDG_RUNTIME_DIR/bulkhead, mode 0700
  *     guests/NAME/lock        locked by the supervisor for as long as it lives; the kernel tells its pid
  *     guests/NAME/state       struct guest_state
+ *     guests/NAME/attested    what no other process can ask the kernel about the VMM and the VMM has said of itself, after
+ *                             it was in its jail and before its guest ran. For programs that know nothing of this one,
+ *                             text, a line each:
+ *                                 landlock N          ABI of the Landlock rules in force, 0: none
+ *                                 pid PID             of the VMM
+ *                                 start_time TICKS    of that process: field 22 of /proc/PID/stat
+ *                             It holds for that process alone; each restart of the guest writes it anew.
  *     guests/NAME/cgroup -> BASE
  *                             a symbolic link: the delegated cgroup below which an ordinary user's guest has its own
  *                             (the jail mounts its root over this directory in its own mount namespace)
@@ -79,6 +86,9 @@ bool state_guest_end(const struct state_dir *d, const char *name);
 
 /* Removes the guest's files and its directory, then gives up the lock. */
 void state_guest_drop(struct state_dir *d, const char *name, struct state_guest *g);
+
+/* Writes what the VMM attests of itself, atomically. */
+int state_attest(const struct state_guest *g, const struct process_id *vmm, uint32_t landlock_abi, struct err *e);
 
 /* Writes state atomically. */
 int state_write(const struct state_guest *g, const struct guest_state *s, struct err *e);

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,7 +156,7 @@ int state_guest_take_dead(struct state_dir *d, const char *name, struct state_gu
 
 void state_guest_drop(struct state_dir *d, const char *name, struct state_guest *g)
 {
-        static const char *const files[] = {"state", "state.new", "cgroup"};
+        static const char *const files[] = {"state", "state.new", "attested", "attested.new", "cgroup"};
 
         /* A file that is not there needs no removal, and the directory's own removal tells of one that stays. */
         for (size_t i = 0; i < ARRAY_LEN(files); i++)
@@ -166,15 +167,30 @@ void state_guest_drop(struct state_dir *d, const char *name, struct state_guest 
         fd_closep(&g->dir_fd);
 }
 
+/* Puts a file with these bytes in the place of the old one, if there is one. */
+static int file_replace(const struct state_guest *g, const char *name, const char *scratch, const void *bytes,
+                        size_t len, struct err *e)
+{
+        _cleanup_fd_ int fd = openat(g->dir_fd, scratch, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+        int r = fd < 0 ? -errno : io_write_all(fd, bytes, len);
+
+        if (r == 0 && renameat(g->dir_fd, scratch, g->dir_fd, name) < 0)
+                r = -errno;
+        return r < 0 ? err_set(e, r, "write %s/%s", g->path, name) : 0;
+}
+
+int state_attest(const struct state_guest *g, const struct process_id *vmm, uint32_t landlock_abi, struct err *e)
+{
+        char text[128];
+        int n = snprintf(text, sizeof(text), "landlock %" PRIu32 "\npid %" PRId32 "\nstart_time %" PRIu64 "\n",
+                         landlock_abi, vmm->pid, vmm->start_time);
+
+        return file_replace(g, "attested", "attested.new", text, (size_t)n, e);
+}
+
 int state_write(const struct state_guest *g, const struct guest_state *s, struct err *e)
 {
-        _cleanup_fd_ int fd =
-                openat(g->dir_fd, "state.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-        int r = fd < 0 ? -errno : io_write_all(fd, s, sizeof(*s));
-
-        if (r == 0 && renameat(g->dir_fd, "state.new", g->dir_fd, "state") < 0)
-                r = -errno;
-        return r < 0 ? err_set(e, r, "write %s/state", g->path) : 0;
+        return file_replace(g, "state", "state.new", s, sizeof(*s), e);
 }
 
 int state_read(const struct state_dir *d, const char *name, struct guest_state *ret)

@@ -230,7 +230,9 @@ static int on_ready(void *ctx, const struct vmm_process *p, struct err *e)
         s->state.landlock_abi = p->landlock_abi;
         s->state.started_unix = (int64_t)time(NULL);
         s->state.spec = *s->spec;
-        r = state_write(&s->guest, &s->state, e);
+        r = state_attest(&s->guest, &s->state.vmm, p->landlock_abi, e);
+        if (r == 0)
+                r = state_write(&s->guest, &s->state, e);
         if (r == 0 && !s->told)
                 say_absent(s, p->layers);
         s->told = true;

@@ -1,6 +1,7 @@
 """How guests end, what they leave behind (nothing), and what goes through their console."""
 
 import array
+import ctypes
 import fcntl
 import os
 import re
@@ -231,13 +232,30 @@ def test_reset_restarts_with_a_growing_delay(host, guests, how, words):
 
 def test_a_restart_is_a_new_process(guests):
     guest = guests.start("power", "--on-reset", "restart", cmdline="reset")
-    runs = []
+    runs, attested = [], []
     while len(runs) < 3:
         guest.wait_output(rb"(power: reset\n){%d}" % (len(runs) + 1))
         guest.wait_errors(rb"(.*starts again.*\n){%d}" % (len(runs) + 1))
         runs.append(guest.state().vmm)
-    assert len(set(runs)) == 3
+        attested.append(int(attestation(guest)["pid"]))
+    assert len(set(runs)) == 3 and attested == runs
     assert not any(proc.is_alive(pid) for pid in runs[:2])
+
+
+def attestation(guest):
+    return dict(line.split(" ") for line in (STATE / "guests" / guest.name / "attested").read_text().splitlines())
+
+
+def test_what_no_other_process_can_see_is_attested(guests):
+    guest = guests.start("hlt")
+    guest.wait_output(rb"halted\n")
+    vmm = guest.vmm()
+    path = STATE / "guests" / guest.name / "attested"
+    wait_until(path.exists, 20, "the guest is up")
+    abi = ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1)  # landlock_create_ruleset(2): the kernel's version
+    assert attestation(guest) == {"landlock": str(max(0, abi)), "pid": str(vmm), "start_time": proc.stat(vmm)[22]}
+    assert (path.stat().st_mode, path.stat().st_uid, path.parent.stat().st_mode) == (0o100600, 0, 0o40700)
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["attested", "lock", "state"]
 
 
 def test_a_signal_together_with_a_reset_ends_the_guest(guests, tmp_path):
