@@ -247,3 +247,22 @@ bool pairs_all_separated(const struct audit *a, unsigned int without, unsigned i
 {
         return a->inv.guests.count > 1 && fewest_without(a, without) >= least;
 }
+
+bool pairs_unseparated(const struct audit *a, const size_t *guests, size_t count, unsigned int layers, bool *ret)
+{
+        const struct pair_class_list *c = &a->pairs.classes;
+        size_t *members = arena_array(a->arena, c->count, sizeof(*members));
+        bool *bad = arena_array(a->arena, c->count, sizeof(*bad)), any = false;
+
+        for (size_t i = 0; i < count; i++)
+                members[a->pairs.class_of[guests[i]]]++;
+        for (size_t i = 0; i < c->count; i++)
+                for (size_t k = i; members[i] && k < c->count; k++)
+                        if (members[k] && (i != k || members[i] > 1) &&
+                            !(class_layers(&c->items[i], &c->items[k]) & layers))
+                                bad[i] = bad[k] = true;
+        for (size_t i = 0; i < count; i++)
+                if (bad[a->pairs.class_of[guests[i]]])
+                        ret[i] = any = true;
+        return any;
+}

@@ -71,6 +71,10 @@ unsigned int pair_layers(const struct audit *a, size_t guest1, size_t guest2);
 /* The fewest layers that separate any two guests; LAYER_COUNT where there are fewer than two. */
 unsigned int pairs_fewest(const struct audit *a);
 
+/* Sets ret[i] when some other of these guests is separated from guests[i] by none of the LAYER_BITs `layers`; the rest of ret
+ * stays. Returns whether there was one. */
+bool pairs_unseparated(const struct audit *a, const size_t *guests, size_t count, unsigned int layers, bool *ret);
+
 /* For checks that group guests by another value: an object (dev and inode), a range, an id. */
 struct pair_key {
         uint64_t value[2]; /* dev and ino, or value and 0 */

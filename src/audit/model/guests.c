@@ -416,6 +416,21 @@ int inventory_read(struct observer *o, const struct host *h, struct inventory *r
         return 0;
 }
 
+int inventory_count_vms(struct observer *o, size_t *ret, struct err *e)
+{
+        struct inventory inv = {0};
+        int r = processes_read(o, &inv, e);
+
+        if (r < 0)
+                return r;
+        vms_read(o, &inv);
+        guests_find(o, &inv);
+        *ret = inv.vms.count;
+        for (size_t i = 0; i < inv.guests.count; i++)
+                *ret += inv.guests.items[i]->vms == 0;
+        return 0;
+}
+
 static int by_pid(const void *key, const void *item)
 {
         pid_t x = *(const pid_t *)key, y = (*(struct process *const *)item)->pid;

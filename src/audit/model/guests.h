@@ -92,5 +92,8 @@ struct inventory {
 /* Finds all. Returns 0 or a negative errno with e filled. */
 int inventory_read(struct observer *o, const struct host *h, struct inventory *ret, struct err *e);
 
+/* Looks for virtual machines anew, and for nothing else: how many this auditor finds now. */
+int inventory_count_vms(struct observer *o, size_t *ret, struct err *e);
+
 /* The process with that pid, or NULL. */
 struct process *inventory_process(const struct inventory *inv, pid_t pid);

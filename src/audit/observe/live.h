@@ -14,7 +14,8 @@ struct live_verb {
 };
 
 /* Each ends with an empty entry. */
-extern const struct live_verb live_file_verbs[], live_process_verbs[], live_kvm_verbs[], live_unix_verbs[];
+extern const struct live_verb live_file_verbs[], live_process_verbs[], live_kvm_verbs[], live_unix_verbs[],
+        live_program_verbs[];
 
 struct arena *live_arena(struct live *l);
 
@@ -24,6 +25,11 @@ struct arena *live_arena(struct live *l);
  * descriptor stays the callee's.
  */
 int live_resolve(struct live *l, const char *path, int *ret_dirfd, const char **ret_rest);
+
+/* Opens a regular file or directory for reading; anything else is -ENXIO, since opening can wait or have effects. What is
+ * below /proc/PID/root is reached without following links. Returns the descriptor, which is the caller's, or a negative
+ * errno. */
+int live_open_read(struct live *l, const char *path);
 
 /* The kept descriptor of /proc/PID, opened when it is not yet. */
 int live_process_dir(struct live *l, pid_t pid);

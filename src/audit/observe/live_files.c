@@ -67,6 +67,11 @@ static int path_open_read(struct live *l, const char *path, bool devices)
         return fd < 0 ? -errno : fd;
 }
 
+int live_open_read(struct live *l, const char *path)
+{
+        return path_open_read(l, path, false);
+}
+
 static int fd_read(struct live *l, int fd, size_t max, bool cut, struct answer *ret)
 {
         size_t room = 8192, len = 0;

@@ -18,6 +18,8 @@
  *   pages PID START END   present pages of that range: lines "PFN COUNT" (addresses hex without 0x, PFN decimal)
  *   pageflags PFN         /proc/kpageflags of the page, decimal
  *   unix-sockets PID      unix sockets of the process's network namespace: "INODE TYPE STATE PEER UID DEV:INO NAME" a line
+ *   sha256 PATH           of a regular file, hexadecimal
+ *   build-id PATH         of an ELF file, hexadecimal; -ENODATA: none
  *   vm-count              VMs of this host as the kernel counts them, the asker's own left out
  *
  * and those that the other live_*.c files document at their handlers (docs/audit.md has the whole list). PATH is below

@@ -1,6 +1,321 @@
-#include "audit/audit.h"
+/* Guests and their processes: that none is missing, and that each has its virtual machine for itself. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "audit/probes/inventory.h"
 #include "audit/probes/tables.h"
+#include "audit/text.h"
+
+#define CAP_SYS_PTRACE_BIT 19 /* linux/capability.h */
+
+/* ---- every virtual machine is known ---- */
+
+#define COUNT_TRIES 3
+
+static int kernel_count(struct audit *a, size_t *ret)
+{
+        struct answer count;
+        int r = observe(a->observer, &count, "vm-count");
+
+        if (r == 0)
+                *ret = strtoull(count.bytes, NULL, 10);
+        return r;
+}
+
+static size_t found_at_first(const struct inventory *inv)
+{
+        size_t n = inv->vms.count;
+
+        for (size_t i = 0; i < inv->guests.count; i++)
+                n += inv->guests.items[i]->vms == 0; /* known by its guest time only */
+        return n;
+}
+
+static void count_failed(struct audit *a, int error)
+{
+        struct observed_stat st;
+
+        if (error == -ENOENT && observe_stat(a->observer, "/sys/module/kvm", &st) == -ENOENT) {
+                struct finding *f = finding_add(a, VERDICT_NA, NULL, "This host's kernel has no KVM.");
+
+                finding_show_error(a, f, EVIDENCE_HOST, "stat /sys/module/kvm", -ENOENT);
+                return;
+        }
+        finding_unknown(a, NULL, error, "vm-count");
+}
+
+static void count_judge(struct audit *a, size_t found, size_t least, size_t most)
+{
+        struct finding *f;
+
+        if (found >= least && found <= most)
+                f = finding_add(a, VERDICT_PASS, NULL, "The kernel counts as many virtual machines as were found.");
+        else if (found > most)
+                f = finding_add(
+                        a, VERDICT_UNKNOWN, NULL,
+                        "More virtual machines were found than the kernel counts: some may be counted twice here.");
+        else if (a->inv.unreadable > 0 && !HOST_CAP(&a->host, CAP_SYS_PTRACE_BIT)) {
+                f = finding_add(
+                        a, VERDICT_UNKNOWN, NULL,
+                        "%zu virtual machines of this host were not found: this auditor may not look into every "
+                        "process.",
+                        least - found);
+                f->needs = a->check->needs;
+        } else
+                f = finding_add(
+                        a, VERDICT_FAIL, NULL,
+                        "%zu virtual machines of this host were not found, and nothing here is said about them.",
+                        least - found);
+        finding_showf(a, f, EVIDENCE_OPERATOR, "vm-count", "%zu to %zu", least, most);
+        finding_showf(a, f, EVIDENCE_OPERATOR, "list /proc, link /proc/PID/fd/N, read /proc/PID/maps",
+                      "%zu virtual machines found; %zu processes may not be looked into", found, a->inv.unreadable);
+}
+
+/* Guests start and end meanwhile: what was found must lie between the kernel's counts before and after. */
+static void count_host(struct audit *a)
+{
+        size_t found = found_at_first(&a->inv), before, after = 0, least, most;
+        struct err e = ERR_INIT;
+        int r = kernel_count(a, &after);
+
+        least = most = after;
+        for (int i = 0; r == 0 && i < COUNT_TRIES && (found < least || found > most); i++) {
+                before = after;
+                r = inventory_count_vms(a->observer, &found, &e);
+                if (r == 0)
+                        r = kernel_count(a, &after);
+                least = before < after ? before : after;
+                most = before < after ? after : before;
+        }
+        if (r < 0)
+                count_failed(a, r);
+        else
+                count_judge(a, found, least, most);
+}
+
+/* ---- nobody else holds a guest's virtual machine ---- */
+
+static void holder_show(struct audit *a, struct finding *f, const struct process *p, int fd)
+{
+        int owner = p->guest && f->guests.count == 1 && p->guest->index == f->guests.items[0] ? GUEST_OWNER(p->guest)
+                                                                                              : EVIDENCE_OPERATOR;
+
+        if (fd < 0)
+                finding_showf(a, f, owner, arena_printf(a->arena, "read /proc/%d/maps", p->pid),
+                              "%s: anon_inode:kvm-vcpu is mapped", p->comm);
+        else
+                finding_showf(a, f, owner, arena_printf(a->arena, "link /proc/%d/fd/%d", p->pid, fd),
+                              "%s: virtual machine", p->comm);
+}
+
+static struct finding *stranger_add(struct audit *a, struct finding **of_guest, struct guest *g)
+{
+        if (!of_guest[g->index])
+                of_guest[g->index] =
+                        finding_add(a, VERDICT_FAIL, g,
+                                    "A process that does not belong to %s holds its virtual machine or one of "
+                                    "its virtual processors.",
+                                    GUEST_MARK(a, g));
+        return of_guest[g->index];
+}
+
+static void stranger_show(struct audit *a, struct finding *f, const struct process *p, int fd)
+{
+        if (p->guest)
+                finding_concern(a, f, p->guest);
+        holder_show(a, f, p, fd);
+}
+
+/* Whose virtual processor descriptor fd of p is: only guests with one of that number can be asked. NULL: nobody's. */
+static struct guest *vcpu_guest(struct audit *a, const struct process *p, const struct fd *fd)
+{
+        for (size_t i = 0; i < a->inv.guests.count; i++) {
+                const struct process *vmm = a->inv.guests.items[i]->vmm;
+
+                for (size_t k = 0; k < vmm->fds.count; k++) {
+                        const struct fd *own = &vmm->fds.items[k];
+                        struct answer same;
+
+                        if (own->kind == FD_KVM_VCPU && strcmp(own->link, fd->link) == 0 &&
+                            observe(a->observer, &same, "kcmp %d %d %d %d", vmm->pid, own->number, p->pid,
+                                    fd->number) == 0 &&
+                            same.bytes[0] == '0')
+                                return a->inv.guests.items[i];
+                }
+        }
+        return NULL;
+}
+
+/* Virtual processors in the hands of processes that belong to no guest. */
+static void vcpu_strangers(struct audit *a, struct finding **of_guest)
+{
+        for (size_t i = 0; i < a->inv.processes.count; i++) {
+                const struct process *p = a->inv.processes.items[i];
+
+                for (size_t k = 0; !p->guest && k < p->fds.count; k++) {
+                        const struct fd *fd = &p->fds.items[k];
+                        struct guest *g = fd->kind == FD_KVM_VCPU ? vcpu_guest(a, p, fd) : NULL;
+
+                        if (g)
+                                stranger_show(a, stranger_add(a, of_guest, g), p, fd->number);
+                }
+        }
+}
+
+static void holders_quiet_guest(struct audit *a, struct guest *g)
+{
+        bool blind = a->inv.unreadable > 0 || a->inv.kcmp_error < 0 || g->vms == 0;
+        struct finding *f;
+
+        if (blind)
+                f = finding_add(
+                        a, VERDICT_UNKNOWN, g,
+                        "No process but those of %s was seen to hold its virtual machine, but not every process "
+                        "could be looked into.",
+                        GUEST_MARK(a, g));
+        else
+                f = finding_add(a, VERDICT_PASS, g, "No process but those of %s holds its virtual machine.",
+                                GUEST_MARK(a, g));
+        f->needs = blind ? a->check->needs : NULL;
+        finding_showf(a, f, EVIDENCE_OPERATOR, "link /proc/PID/fd/N of every process",
+                      "%zu of %zu processes may not be looked into; kcmp: %s", a->inv.unreadable,
+                      a->inv.processes.count, a->inv.kcmp_error < 0 ? strerror(-a->inv.kcmp_error) : "answers");
+        for (size_t i = 0; i < g->vmm->fds.count; i++)
+                if (g->vmm->fds.items[i].kind == FD_KVM_VM)
+                        holder_show(a, f, g->vmm, g->vmm->fds.items[i].number);
+}
+
+static void holders_host(struct audit *a)
+{
+        struct finding **of_guest = arena_array(a->arena, a->inv.guests.count, sizeof(*of_guest));
+
+        for (size_t i = 0; i < a->inv.vms.count; i++) {
+                const struct vm_file *vm = a->inv.vms.items[i];
+
+                for (size_t k = 0; k < vm->count && vm->guest->index < a->inv.guests.count &&
+                                   a->inv.guests.items[vm->guest->index] == vm->guest; /* it may have ended */
+                     k++)
+                        if (vm->items[k].process->guest != vm->guest)
+                                stranger_show(a, stranger_add(a, of_guest, vm->guest), vm->items[k].process,
+                                              vm->items[k].fd);
+        }
+        vcpu_strangers(a, of_guest);
+        for (size_t i = 0; i < a->inv.guests.count; i++)
+                if (!of_guest[i])
+                        holders_quiet_guest(a, a->inv.guests.items[i]);
+}
+
+/* ---- one virtual machine per process ---- */
+
+static void one_vm_guest(struct audit *a, struct guest *g)
+{
+        struct finding *f;
+
+        if (g->vms == 0) {
+                finding_unknown(a, g, g->vmm->fds_error < 0 ? g->vmm->fds_error : g->vmm->maps_error,
+                                arena_printf(a->arena, "list /proc/%d/fd", g->vmm->pid));
+                return;
+        }
+        if (g->vms > 1)
+                f = finding_add(a, VERDICT_FAIL, g,
+                                "One process runs %s and %zu more virtual machines: only its own code separates them.",
+                                GUEST_MARK(a, g), g->vms - 1);
+        else
+                f = finding_add(a, VERDICT_PASS, g, "The monitor of %s runs this one virtual machine.",
+                                GUEST_MARK(a, g));
+        finding_showf(a, f, GUEST_OWNER(g),
+                      arena_printf(a->arena, "link /proc/%d/fd/N, told apart by kcmp", g->vmm->pid),
+                      "virtual machines: %zu", g->vms);
+}
+
+#define NEEDS_PTRACE "CAP_SYS_PTRACE or the guest's own user"
 
 const struct check checks_inventory[] = {
+        {
+                .id = "INV-COUNT",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_FAIL,
+                .claim = "This report covers every virtual machine of the host's kernel.",
+                .examined =
+                        "COUNT of the kernel's event when a virtual machine is made, less that one; against those found "
+                        "in /proc",
+                .rule = "found between the counts before and after PASS; fewer, three times in a row, FAIL; no event, or no "
+                        "privilege to look into every process, UNKNOWN",
+                .source = "kernel virt/kvm/kvm_main.c, kvm_uevent_notify_change()",
+                .remedy =
+                        "run the audit as root in the host's own PID, network and user namespace; look for virtual machines "
+                        "in containers",
+                .needs = "root in the host's own namespaces, and /dev/kvm",
+                .host = count_host,
+        },
+        {
+                .id = "INV-HOLDERS",
+                .severity = SEVERITY_CRITICAL,
+                .worst = VERDICT_FAIL,
+                .claim = "A guest's virtual machine is in the hands of its own processes only.",
+                .examined =
+                        "anon_inode:kvm-vm and anon_inode:kvm-vcpu among the descriptors and mappings of every process, "
+                        "told apart by kcmp(2)",
+                .rule = "a holder that is neither the monitor nor a process of its guest FAIL; processes that could not be "
+                        "looked into UNKNOWN",
+                .source =
+                        "kernel virt/kvm/kvm_main.c: whoever holds a virtual processor can map its run page, and keeps the "
+                        "machine alive",
+                .remedy = "open KVM descriptors close-on-exec, and pass them to nobody",
+                .needs = "root: CAP_SYS_PTRACE over every process",
+                .host = holders_host,
+        },
+        {
+                .id = "PROC-ONEVM",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_FAIL,
+                .claim = "A process runs one virtual machine only.",
+                .examined = "distinct virtual machine descriptors of the monitor",
+                .rule = "more than one FAIL",
+                .source = "Firecracker docs/design.md; DISA Virtual Machine Manager SRG, separate execution domains",
+                .remedy = "run one monitor process per guest",
+                .needs = NEEDS_PTRACE,
+                .guest = one_vm_guest,
+        },
+        {
+                .id = "PROC-EXE",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_FAIL,
+                .claim = "The programs that run a guest are those that are installed, and only root can change them.",
+                .examined =
+                        "/proc/PID/exe of every process of the guest: owner, mode, whether it was deleted; SHA-256 and "
+                        "build ID for comparison",
+                .rule = "writable by group or others, or not root's, FAIL; deleted or replaced since it was started WARN",
+                .source = "Firecracker docs/prod-host-setup.md; proc_pid_exe(5)",
+                .remedy = "install the program as root with mode 0755, and restart guests after an update",
+                .needs = NEEDS_PTRACE,
+                .host = process_exe_host,
+        },
+        {
+                .id = "PROC-DUMPABLE",
+                .severity = SEVERITY_CRITICAL,
+                .worst = VERDICT_FAIL,
+                .claim = "No process of the same user can read a guest's memory through /proc.",
+                .examined = "owner of /proc/PID/environ against the user of every process of the guest",
+                .rule = "owned by another user: not dumpable, PASS; dumpable WARN; dumpable, and another guest has the same "
+                        "user and neither a PID namespace nor a MAC label of its own FAIL",
+                .source = "kernel fs/proc/base.c, task_dump_owner(); ptrace(2), \"Ptrace access mode checking\"",
+                .remedy = "prctl(PR_SET_DUMPABLE, 0) in the monitor, and a user of its own for each guest",
+                .needs = "",
+                .host = process_dumpable_host,
+        },
+        {
+                .id = "PROC-TRACED",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_FAIL,
+                .claim = "No debugger is attached to a guest's processes.",
+                .examined = "TracerPid of every thread of the guest's processes",
+                .rule = "a tracer FAIL",
+                .source = "proc_pid_status(5), ptrace(2)",
+                .remedy = "detach the debugger",
+                .needs = "",
+                .guest = process_traced_guest,
+        },
         {.id = NULL},
 };
