@@ -35,7 +35,8 @@ static void namespaces_read(struct observer *o, struct host *h)
                 snprintf(path, sizeof(path), "/proc/%s/ns/%s", h->ns_of_init ? "1" : "self", ns_names[i]);
                 h->ns[i] = observe_stat(o, path, &st) == 0 ? st.ino : 0;
         }
-        h->root_error = observe_stat(o, "/proc/1/root", &h->root);
+        snprintf(path, sizeof(path), "/proc/%s/root", h->ns_of_init ? "1" : "self");
+        h->root_error = observe_stat(o, path, &h->root);
 }
 
 int host_read(struct observer *o, bool deep, struct host *ret, struct err *e)

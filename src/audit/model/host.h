@@ -17,7 +17,7 @@ struct host {
         uint64_t ns[NS_COUNT];
         bool ns_of_init;
         int root_error;
-        struct observed_stat root; /* /proc/1/root */
+        struct observed_stat root; /* /proc/1/root, or where that cannot be read this auditor's */
 
         /* This auditor. */
         uint32_t euid;

@@ -161,7 +161,7 @@ static unsigned int vm_flags_parse(const char *text)
                 unsigned int bit;
         } flags[] = {
                 {"sh ", VM_SHARED},   {"dd ", VM_DONTDUMP}, {"mg ", VM_MERGEABLE}, {"lo ", VM_LOCKED},
-                {"hg ", VM_HUGEPAGE}, {"io ", VM_IO},       {"dc ", VM_DONTCOPY}, {"nr ", VM_NORESERVE},
+                {"hg ", VM_HUGEPAGE}, {"io ", VM_IO},       {"dc ", VM_DONTCOPY},  {"nr ", VM_NORESERVE},
         };
         unsigned int bits = 0;
 
@@ -378,7 +378,8 @@ static int threads_read(struct observer *o, struct process *p)
                 if (r == -ENOENT || r == -ESRCH) /* a thread may end */
                         r = 0;
         }
-        for (size_t i = 1; r == 0 && i < p->threads.count; i++) /* tids wrap around: the main thread need not be first */
+        for (size_t i = 1; r == 0 && i < p->threads.count;
+             i++) /* tids wrap around: the main thread need not be first */
                 if (p->threads.items[i].tid == p->pid) {
                         struct thread t = p->threads.items[i];
 
@@ -399,11 +400,27 @@ static char *word_next(char **rest)
         return word;
 }
 
-static int mounts_read(struct observer *o, struct process *p)
+/* Undoes the kernel's octal escapes of blanks and backslashes in place. */
+static char *mount_unescape(char *word)
+{
+        char *out = word;
+
+        for (const char *in = word; *in; out++)
+                if (in[0] == '\\' && in[1] >= '0' && in[1] <= '3' && in[2] >= '0' && in[2] <= '7' && in[3] >= '0' &&
+                    in[3] <= '7') {
+                        *out = (char)((in[1] - '0') << 6 | (in[2] - '0') << 3 | (in[3] - '0'));
+                        in += 4;
+                } else
+                        *out = *in++;
+        *out = '\0';
+        return word;
+}
+
+int mount_list_read(struct observer *o, const char *path, struct mount_list *ret)
 {
         struct answer a;
         char *rest, *line;
-        int r = observe(o, &a, "read /proc/%d/mountinfo", p->pid);
+        int r = observe(o, &a, "read %s", path);
 
         for (rest = r == 0 ? a.bytes : NULL; (line = text_next_line(&rest));) {
                 struct mount m = {.line = arena_text(o->arena, line)};
@@ -416,16 +433,16 @@ static int mounts_read(struct observer *o, struct process *p)
                 if (sscanf(word, "%u:%u", &dev[0], &dev[1]) != 2)
                         return -EPROTO;
                 m.dev = OBSERVED_DEV(dev[0], dev[1]);
-                m.root = word_next(&line);
-                m.point = word_next(&line);
+                m.root = mount_unescape(word_next(&line));
+                m.point = mount_unescape(word_next(&line));
                 m.options = word_next(&line);
                 while (*(word = word_next(&line)) && strcmp(word, "-") != 0)
                         optional = arena_printf(o->arena, "%s%s%s", optional, *optional ? " " : "", word);
                 m.optional = optional;
                 m.type = word_next(&line);
-                m.source = word_next(&line);
+                m.source = mount_unescape(word_next(&line));
                 m.super_options = word_next(&line);
-                *GROW(o->arena, &p->mounts) = m;
+                *GROW(o->arena, ret) = m;
         }
         return r;
 }
@@ -489,7 +506,8 @@ int process_read_full(struct observer *o, struct process *p)
                 fds_read_full(o, p);
         r = maps_read(o, p, "smaps");
         p->maps_error = r;
-        p->mounts_error = mounts_read(o, p);
+        snprintf(path, sizeof(path), "/proc/%d/mountinfo", p->pid);
+        p->mounts_error = mount_list_read(o, path, &p->mounts);
         p->cgroups_error = cgroups_read(o, p);
         namespaces_read(o, p);
         p->exe_error = observe(o, &a, "link /proc/%d/exe", p->pid);

@@ -117,7 +117,8 @@ struct mapping_list {
 struct mount {
         int id;
         uint64_t dev; /* OBSERVED_DEV */
-        char *root, *point, *options, *optional, *type, *source, *super_options;
+        char *root, *point, *source; /* unescaped */
+        char *options, *optional, *type, *super_options;
         char *line; /* raw */
 };
 
@@ -184,6 +185,9 @@ int process_read_brief(struct observer *o, pid_t pid, struct process *ret);
 /* All the rest: threads, fdinfo and stat of every descriptor, smaps, mounts, cgroups, namespaces, maps of ids. Parts that
  * cannot be read have their error set. -ESRCH when it has ended. */
 int process_read_full(struct observer *o, struct process *p);
+
+/* The mounts in a mountinfo file (proc(5)), appended to *ret. Returns 0, a negative errno, or -EPROTO. */
+int mount_list_read(struct observer *o, const char *path, struct mount_list *ret);
 
 /* Small helpers on facts. */
 const struct mapping *process_find_mapping(const struct process *p, uint64_t dev, uint64_t ino);

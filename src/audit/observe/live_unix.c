@@ -1,12 +1,13 @@
 /*
  * Unix sockets.
  *
- *   unix-sockets PID      those of the process's network namespace, a line each:
- *                         "INODE TYPE STATE PEER UID DEV:INO NAME"; TYPE stream, dgram, seqpacket; STATE listen,
- * connected, closed (also: not connected; a datagram socket takes messages in it), or a number; PEER the inode of the
- * socket it is connected to, 0: none; UID of who made it; DEV:INO of its file as MAJ:MIN:INO,
- *                         "-" where it has none (INO: the lower 32 bits); NAME as bound, escaped (text_escape), with a
- *                         leading @ for an abstract one (a path that begins with @ has \x40), "-" for none
+ *   unix-sockets PID   (or "self") those of the process's network namespace, a line each:
+ *                      "INODE TYPE STATE PEER UID DEV:INO NAME"
+ *
+ * TYPE is stream, dgram or seqpacket; STATE listen, connected or closed (not connected: a datagram socket takes messages in
+ * it), else a number; PEER the inode of the socket it is connected to, 0: none; UID that of who made it; DEV:INO its file as
+ * MAJ:MIN:INO, with the lower 32 bits of INO, "-" where it has none; NAME as bound, escaped (text_escape), with a leading @
+ * for an abstract one (a path that begins with @ has \x40), "-" for none.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "audit/observe/live.h"
 #include "audit/text.h"
@@ -149,7 +151,8 @@ static int answer_unix_sockets(struct live *l, const char *subject, struct answe
 {
         struct lines out = {.l = l};
         struct mnl_socket *nl;
-        int fd = live_netlink_open(l, (pid_t)strtol(subject, NULL, 10), NETLINK_SOCK_DIAG), r;
+        pid_t pid = strcmp(subject, "self") == 0 ? getpid() : (pid_t)strtol(subject, NULL, 10);
+        int fd = live_netlink_open(l, pid, NETLINK_SOCK_DIAG), r;
 
         if (fd < 0)
                 return fd;

@@ -1,0 +1,25 @@
+/* Which of the other guests could use a file by its path. */
+#pragma once
+
+#include "audit/audit.h"
+#include "audit/model/access.h"
+
+struct reach {
+        struct pair_key_list uids, gids; /* of every process of every guest */
+        struct mount_list mounts;        /* the host's */
+};
+
+void reach_init(struct audit *a, struct reach *r);
+
+/* A guest other than g whose ids let it use the file where they would let nobody else; NULL: none. */
+const struct guest *reach_other(struct audit *a, const struct reach *r, const struct path_walk *w,
+                                const struct guest *g, unsigned int wanted);
+
+/* True when everybody on the host may. */
+bool reach_everybody(const struct path_walk *w, unsigned int wanted);
+
+/* p's path as the host knows it, or NULL: the host has no name for it. */
+char *reach_host_path(struct audit *a, const struct reach *r, const struct process *p, const char *path);
+
+/* "40755 0 0 /run" a line, for evidence. */
+char *reach_show(struct audit *a, const struct path_walk *w);
