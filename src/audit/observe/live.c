@@ -114,7 +114,9 @@ int live_answer(struct live *l, struct answer *ret, const char *fmt, ...)
 static void live_ask(struct observer *o, const char *question, struct answer *ret)
 {
         static const struct live_verb *const tables[] = {live_file_verbs, live_process_verbs, live_kvm_verbs,
-                                                         live_unix_verbs, live_program_verbs};
+                                                         live_unix_verbs, live_program_verbs,
+                                                         live_link_verbs, live_listener_verbs, live_nft_verbs,
+                                                         live_namespace_verbs};
         size_t n = strcspn(question, " ");
         const char *subject = question[n] ? question + n + 1 : "";
 

@@ -20,6 +20,10 @@
  *   unix-sockets PID      unix sockets of the process's network namespace: "INODE TYPE STATE PEER UID DEV:INO NAME" a line
  *   sha256 PATH           of a regular file, hexadecimal
  *   build-id PATH         of an ELF file, hexadecimal; -ENODATA: none
+ *   links NS, bridge-vlans NS, ingress NS, addresses NS, routes NS: of a network namespace, in live_netlink_links.c
+ *   listeners NS, vsock-listeners: sockets that wait for strangers, in live_netlink_sockets.c
+ *   nft NS                packet filters, in live_netlink_nft.c
+ *   net-sysctl NS NAME, tun-netns PID FD: in live_netlink.c
  *   vm-count              VMs of this host as the kernel counts them, the asker's own left out
  *
  * and those that the other live_*.c files document at their handlers (docs/audit.md has the whole list). PATH is below
