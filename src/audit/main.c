@@ -76,7 +76,7 @@ static int audit(const struct audit_options *opt, struct err *e)
         int status = STATUS_FAILURE;
 
         a.observer = observer_open(&arena, opt, e);
-        if (!a.observer)
+        if (!a.observer || tier_enter(opt->tier, e) < 0)
                 return (int)e->status;
         if (host_read(a.observer, opt->deep, &a.host, e) == 0 && inventory_read(a.observer, &a.host, &a.inv, e) == 0) {
                 pairs_read(&a);

@@ -3,10 +3,12 @@
 
 #include <stdbool.h>
 
+#include "audit/tier.h"
 #include "base/err.h"
 
 struct audit_options {
         bool help, json, verbose, deep;
+        enum tier tier;
         const char *html;    /* file to write */
         const char *guest;   /* report for one tenant */
         const char *fixture; /* examine a recorded host */

@@ -1,5 +1,6 @@
 /* Asks another observer and writes down what it said, as a fixture. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,11 +52,14 @@ static void recording_close(struct observer *o)
 struct observer *observer_recording(struct arena *a, struct observer *inner, const char *path, struct err *e)
 {
         struct recording *r = arena_alloc(a, sizeof(*r));
+        int fd;
 
         r->o = (struct observer){
                 .arena = a, .ask = recording_ask, .forget = recording_forget, .close = recording_close};
         r->inner = inner;
-        r->file = fopen(path, "we");
+        /* Command lines and what else root may see of others' processes. */
+        fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        r->file = fd < 0 ? NULL : fdopen(fd, "w");
         if (!r->file) {
                 err_set(e, -errno, "write the recording %s", path);
                 return NULL;
