@@ -42,8 +42,10 @@ static bool every_thread_filtered(const struct guest *g)
 
         for (size_t m = 0; m < g->members.count; m++)
                 for (size_t i = 0; i < g->members.items[m].process->threads.count; i++) {
+                        const struct thread *t = &g->members.items[m].process->threads.items[i];
+
                         any = true;
-                        if (g->members.items[m].process->threads.items[i].seccomp != 2)
+                        if (t->seccomp != 2 && !t->kernel_worker)
                                 return false;
                 }
         return any;

@@ -12,7 +12,11 @@
 #include "base/cleanup.h"
 #include "base/number.h"
 
-#define PF_KTHREAD 0x00200000U /* include/linux/sched.h */
+#define PF_KTHREAD     0x00200000U /* include/linux/sched.h */
+#define PF_USER_WORKER 0x00004000U /* of Linux 6.4; before 5.18 another flag had this value */
+
+/* All but SIGKILL and SIGSTOP: what kernel/fork.c gives a worker. It tells the two meanings of the flag apart. */
+#define WORKER_BLOCKS "fffffffffffbfeff"
 
 const char *const ns_names[NS_COUNT] = {"user", "pid", "mnt", "net", "ipc", "uts", "cgroup", "time"};
 const char *const cap_set_names[CAP_SETS] = {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"};
@@ -352,6 +356,9 @@ static int thread_read(struct observer *o, struct process *p, pid_t tid)
         t.rt_priority = stat_field(stat.bytes, 40, &v) ? (unsigned int)v : 0;
         t.policy = stat_field(stat.bytes, 41, &v) ? (unsigned int)v : 0;
         t.is_vcpu = t.is_vcpu || vcpu_name(t.comm);
+        value = text_field(a, status.bytes, "SigBlk:");
+        t.kernel_worker = value && strcmp(value, WORKER_BLOCKS) == 0 && stat_field(stat.bytes, 9, &v) &&
+                          (v & PF_USER_WORKER);
         if (tid == p->pid) {
                 value = text_field(a, status.bytes, "NSpid:");
                 for (; value && *value; value += strcspn(value, " \t"), value += strspn(value, " \t"))

@@ -43,6 +43,7 @@ struct thread {
         uint64_t guest_time;       /* stat field 43, clock ticks: over 0 has run guest code */
         unsigned int rt_priority, policy; /* stat fields 40, 41 */
         bool is_vcpu;              /* guest_time > 0, or named as a vCPU thread of a known VMM */
+        bool kernel_worker;        /* made by the kernel in this process (vhost, io_uring): never runs its code */
         char *status;              /* the raw text, for evidence */
 };
 
