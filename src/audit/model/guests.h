@@ -50,6 +50,7 @@ struct guest {
         uint64_t ram_bytes;
         size_t vms;    /* distinct virtual machines in the VMM; 0: seen by guest time only */
         size_t vcpus;  /* threads that run guest code */
+        struct guest_filters *filters; /* of model/filters.h; NULL: not yet asked for */
 };
 
 struct guest_list {

@@ -24,6 +24,7 @@
  *   listeners NS, vsock-listeners: sockets that wait for strangers, in live_netlink_sockets.c
  *   nft NS                packet filters, in live_netlink_nft.c
  *   net-sysctl NS NAME, tun-netns PID FD: in live_netlink.c
+ *   landlock              ABI of Landlock, decimal; -EOPNOTSUPP: not enabled
  *   vm-count              VMs of this host as the kernel counts them, the asker's own left out
  *
  * and those that the other live_*.c files document at their handlers (docs/audit.md has the whole list). PATH is below
