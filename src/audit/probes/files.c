@@ -6,6 +6,23 @@
 
 const struct check checks_files[] = {
         {
+                .id = "FS-FDS",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_FAIL,
+                .claim = "Every open descriptor of a guest has a known purpose, and none leads to another guest.",
+                .examined =
+                        "link, flags and file of every descriptor of every process of the guest, its unix sockets' other "
+                        "ends, and the same of every other guest",
+                .rule = "FAIL: a file, pipe, socket or process handle that connects it to another guest (disk images have checks of "
+                        "their own); WARN: a file or block device of unknown purpose, a handle of the host's namespaces or "
+                        "processes, a control file of the kernel open for writing",
+                .source =
+                        "proc(5), /proc/PID/fd and fdinfo; Firecracker docs/jailer.md, which closes all other descriptors",
+                .remedy = "open with O_CLOEXEC, and close_range(2) before the monitor is executed",
+                .needs = "CAP_SYS_PTRACE or the guest's own user",
+                .host = fds_host,
+        },
+        {
                 .id = "FS-CTLSOCK",
                 .severity = SEVERITY_CRITICAL,
                 .worst = VERDICT_FAIL,
