@@ -11,7 +11,6 @@
 #include "audit/text.h"
 #include "base/number.h"
 
-
 static bool holds_vcpu_mapping(const struct process *p)
 {
         for (size_t i = 0; i < p->maps.count; i++)
@@ -28,18 +27,44 @@ static bool holds_fd(const struct process *p, enum fd_kind kind)
         return false;
 }
 
-/* Has run guest code, by the clock of any of its threads: readable without privilege (proc(5), guest_time). */
+/* A field of a stat file in decimal, 0 when it has none. */
+static uint64_t stat_number(const char *stat, int number)
+{
+        const char *rest = strrchr(stat, ')');
+
+        for (int field = 2; rest && field < number; field++)
+                rest = strchr(rest + 1, ' ');
+        return rest ? strtoull(rest + 1, NULL, 10) : 0;
+}
+
+/* KVM's worker that gives huge pages back, since Linux 6.14 a thread of the process whose virtual machine it is for
+ * (arch/x86/kvm/mmu/mmu.c). */
+#define KVM_WORKER_STAT "(kvm-nx-lpage-re"
+#define PF_USER_WORKER  0x00004000U /* include/linux/sched.h: no program can make one */
+
+static bool has_kvm_worker(struct observer *o, const struct process *p)
+{
+        struct name_list tids;
+        struct answer a;
+        char *path = arena_printf(o->arena, "/proc/%d/task", p->pid), *name;
+
+        if (observe_list(o, path, &tids) < 0)
+                return false;
+        for (size_t i = 1; i < tids.count; i++)
+                if (observe(o, &a, "read %s/%s/stat", path, tids.items[i]) == 0 && (name = strchr(a.bytes, '(')) &&
+                    text_has_prefix(name, KVM_WORKER_STAT) && (stat_number(a.bytes, 9) & PF_USER_WORKER))
+                        return true;
+        return false;
+}
+
+/* What can be seen without privilege: the time that its threads have spent in guest code (proc(5), guest_time), or that
+ * the kernel works for a virtual machine of its. */
 static bool has_run_guest(struct observer *o, const struct process *p)
 {
         struct answer a;
-        const char *rest;
 
-        if (observe(o, &a, "read /proc/%d/stat", p->pid) < 0)
-                return false;
-        rest = strrchr(a.bytes, ')');
-        for (int field = 2; rest && field < 43; field++)
-                rest = strchr(rest + 1, ' ');
-        return rest && strtoull(rest + 1, NULL, 10) > 0;
+        return observe(o, &a, "read /proc/%d/stat", p->pid) == 0 &&
+               (stat_number(a.bytes, 43) > 0 || has_kvm_worker(o, p));
 }
 
 static int processes_read(struct observer *o, struct inventory *inv, struct err *e)
@@ -146,7 +171,8 @@ static void vms_read(struct observer *o, struct inventory *inv)
         }
 }
 
-/* Of the holders, the one that a machine belongs to: only the process that made it can run it, and has its vCPUs mapped. */
+/* Of the holders, the one that a machine belongs to: only the process that made it can run it, and has its vCPUs
+ * mapped. */
 static size_t owner_of(const struct vm_file *vm)
 {
         for (size_t i = 0; i < vm->count; i++)
@@ -199,8 +225,14 @@ static void guests_find(struct observer *o, struct inventory *inv)
 static bool is_ram_name(const char *name)
 {
         static const char *const names[] = {
-                "/memfd:guest_ram ",    "/memfd:guest_mem ", "/memfd:ch_ram ", "/memfd:crosvm_guest",
-                "/memfd:memory-backend-memfd ", "/anon_hugepage ", "[anon:guest", "[anon:crosvm_guest",
+                "/memfd:guest_ram ",
+                "/memfd:guest_mem ",
+                "/memfd:ch_ram ",
+                "/memfd:crosvm_guest",
+                "/memfd:memory-backend-memfd ",
+                "/anon_hugepage ",
+                "[anon:guest",
+                "[anon:crosvm_guest",
         };
 
         for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -212,8 +244,8 @@ static bool is_ram_name(const char *name)
 #define RAM_GUESS_LEAST (8ULL << 20)
 #define RAM_GUESS_ALIGN (2ULL << 20)
 
-/* By size and flags: what a monitor maps for a guest is large, writable, and was advised upon. Thread stacks (8 MiB and a
- * guard) and heaps are not. */
+/* By size and flags: what a monitor maps for a guest is large, writable, and was advised upon. Thread stacks (8 MiB and
+ * a guard) and heaps are not. */
 static bool looks_like_ram(const struct mapping *m)
 {
         uint64_t size = m->end - m->start;
@@ -334,9 +366,9 @@ static void backends_find(struct observer *o, struct inventory *inv)
 
                 for (size_t k = 0; k < ram->count; k++)
                         if (ram->items[k].mapping->perms[3] == 's' && ram->items[k].mapping->ino)
-                                *GROW(o->arena, &objects) = (struct ram_object){ram->items[k].mapping->dev,
-                                                                                ram->items[k].mapping->ino,
-                                                                                inv->guests.items[i]};
+                                *GROW(o->arena, &objects) =
+                                        (struct ram_object){ram->items[k].mapping->dev, ram->items[k].mapping->ino,
+                                                            inv->guests.items[i]};
         }
         if (objects.count == 0)
                 return;

@@ -2,8 +2,8 @@
  * The guests of this host, whoever runs them: processes with an open virtual machine, and everything that belongs to each.
  *
  * A virtual machine is found by the descriptor or the mapping that its monitor holds (/proc/PID/fd, /proc/PID/maps); without
- * the privilege to look there, by the time a process has spent in guest code (/proc/PID/stat). Two descriptors are one
- * virtual machine when kcmp(2) says so: all anonymous inodes have the same number.
+ * the privilege to look there, by the time a process has spent in guest code (/proc/PID/stat) or by a worker that KVM has in
+ * it. Two descriptors are one virtual machine when kcmp(2) says so: all anonymous inodes have the same number.
  */
 #pragma once
 
