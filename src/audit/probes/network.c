@@ -1,6 +1,280 @@
-#include "audit/audit.h"
+/* The network: interfaces of guests, and the table of checks. */
+#include "audit/probes/network.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "audit/probes/tables.h"
+#include "audit/text.h"
+
+bool network_unknown(struct audit *a, const struct guest *g)
+{
+        struct network *net = network(a);
+
+        for (size_t i = 0; i < g->members.count; i++) {
+                const struct process *p = g->members.items[i].process;
+
+                if (p->fds_error < 0) {
+                        finding_unknown(a, g, p->fds_error, arena_printf(a->arena, "list /proc/%d/fd", p->pid));
+                        return true;
+                }
+        }
+        FOR_EACH_NIC(net, g, n)
+        if (!n->link) {
+                struct finding *f = finding_unknown(a, g, n->error, n->question);
+
+                if (n->error == -ENODEV)
+                        f->text = arena_printf(
+                                a->arena,
+                                "An interface of %s is neither in the host's network namespace nor in that of "
+                                "its processes.",
+                                GUEST_MARK(a, g));
+                finding_showf(a, f, GUEST_OWNER(g),
+                              arena_printf(a->arena, "read /proc/%d/fdinfo/%d", n->holder->pid, n->fd->number), "%s %s",
+                              n->macvtap ? "/dev/tap" : "iff:", SHOW(a, n->name));
+                return true;
+        }
+        return false;
+}
+
+void network_show_none(struct audit *a, struct finding *f, const struct guest *g)
+{
+        for (size_t i = 0; i < g->members.count; i++) {
+                const struct process *p = g->members.items[i].process;
+
+                finding_showf(a, f, GUEST_OWNER(g), arena_printf(a->arena, "list /proc/%d/fd", p->pid),
+                              "%zu descriptors, none of a tap or macvtap interface", p->fds.count);
+        }
+}
+
+void network_show_nic(struct audit *a, struct finding *f, const struct nic *n)
+{
+        finding_show(a, f, GUEST_OWNER(n->guest), arena_printf(a->arena, "links %s", n->space->subject), n->link->line,
+                     strlen(n->link->line));
+}
+
+void network_show_master(struct audit *a, struct finding *f, const struct nic *n)
+{
+        const struct net_link *master = net_link_master(n->space, n->link);
+
+        if (master)
+                finding_show(a, f, EVIDENCE_OPERATOR, arena_printf(a->arena, "links %s", n->space->subject),
+                             master->line, strlen(master->line));
+}
+
+void network_show_filter(struct audit *a, struct finding *f, struct net_space *s, const struct net_chain *chain)
+{
+        char *question = arena_printf(a->arena, "nft %s", s->subject);
+        const struct net_filter *filter = net_filter(a, s);
+
+        if (filter->error < 0)
+                finding_show_error(a, f, EVIDENCE_HOST, question, filter->error);
+        else if (chain)
+                finding_showf(a, f, EVIDENCE_OPERATOR, question, "%s (%zu rules)", chain->line, chain->rules);
+        else
+                finding_showf(a, f, EVIDENCE_OPERATOR, question, "%zu chains, none with rules decides%s",
+                              filter->chains.count, filter->legacy ? "; iptables of the old kind is in use" : "");
+}
+
+/* ---- NET-TAP ---- */
+
+static void tap_guest(struct audit *a, struct guest *g)
+{
+        struct network *net = network(a);
+        size_t count = nic_count(net, g);
+        struct finding *f;
+
+        if (network_unknown(a, g))
+                return;
+        if (count == 0)
+                f = finding_add(a, VERDICT_PASS, g, "%s holds no tap and no macvtap interface of this host.",
+                                GUEST_MARK(a, g));
+        else
+                f = finding_add(a, VERDICT_PASS, g, "%s has %zu network interface%s of this host.", GUEST_MARK(a, g),
+                                count, count == 1 ? "" : "s");
+        if (count == 0)
+                network_show_none(a, f, g);
+        FOR_EACH_NIC(net, g, n)
+        {
+                finding_showf(a, f, GUEST_OWNER(g),
+                              arena_printf(a->arena, "read /proc/%d/fdinfo/%d", n->holder->pid, n->fd->number), "%s %s",
+                              n->macvtap ? "/dev/tap" : "iff:", SHOW(a, n->name));
+                network_show_nic(a, f, n);
+                network_show_master(a, f, n);
+        }
+}
+
+/* ---- NET-TAPOWN ---- */
+
+/* Anybody who can open the device may attach: drivers/net/tun.c, tun_not_capable(). Without IFF_PERSIST and with one
+ * queue it is in use for as long as it exists. */
+static bool tap_is_open(struct audit *a, const struct net_link *l)
+{
+        const char *owner = net_link_word(a, l, "owner"), *group = net_link_word(a, l, "group"),
+                   *persist = net_link_word(a, l, "persist"), *queues = net_link_word(a, l, "multi_queue");
+
+        return owner && group && strcmp(owner, "none") == 0 && strcmp(group, "none") == 0 &&
+               ((persist && strcmp(persist, "1") == 0) || (queues && strcmp(queues, "1") == 0));
+}
+
+static void tapown_guest(struct audit *a, struct guest *g)
+{
+        struct network *net = network(a);
+        const struct nic *bad = NULL;
+        struct observed_stat st;
+        bool closed = observe_stat(a->observer, "/dev/net/tun", &st) == 0 && (st.mode & 06) != 06, any = false;
+        struct finding *f;
+
+        if (network_unknown(a, g))
+                return;
+        FOR_EACH_NIC(net, g, n)
+        {
+                any = any || !n->macvtap;
+                if (!n->macvtap && tap_is_open(a, n->link))
+                        bad = n;
+        }
+        if (!any) {
+                f = finding_add(a, VERDICT_NA, g, "%s has no tap interface.", GUEST_MARK(a, g));
+                network_show_none(a, f, g);
+                return;
+        }
+        if (bad) {
+                f = finding_add(
+                        a, closed ? VERDICT_WARN : VERDICT_FAIL, g,
+                        "A tap interface of %s belongs to no user and no group: %s in its network namespace can attach "
+                        "to it and send and receive as the guest.",
+                        GUEST_MARK(a, g), closed ? "whoever may open /dev/net/tun" : "every user");
+                network_show_nic(a, f, bad);
+        } else {
+                f = finding_add(a, VERDICT_PASS, g, "Nobody but its owner can attach to a tap interface of %s.",
+                                GUEST_MARK(a, g));
+                FOR_EACH_NIC(net, g, n)
+                if (!n->macvtap)
+                        network_show_nic(a, f, n);
+        }
+        if (observe_stat(a->observer, "/dev/net/tun", &st) == 0)
+                finding_showf(a, f, EVIDENCE_HOST, "stat /dev/net/tun", "mode %o", st.mode & 07777);
+}
+
+/* ---- NET-TAPDUP ---- */
+
+struct dup {
+        struct audit *a;
+        bool *settled;
+};
+
+static void dup_group(void *ctx, const struct pair_key *keys, size_t count)
+{
+        struct dup *d = ctx;
+        struct audit *a = d->a;
+        struct finding *f =
+                finding_add(a, VERDICT_FAIL, NULL,
+                            "These guests hold one network interface: each receives what is meant for the other.");
+
+        for (size_t i = 0; i < count; i++) {
+                const struct nic *n = &network(a)->nics.items[keys[i].extra];
+
+                finding_concern(a, f, n->guest);
+                finding_showf(a, f, GUEST_OWNER(n->guest),
+                              arena_printf(a->arena, "read /proc/%d/fdinfo/%d", n->holder->pid, n->fd->number), "%s",
+                              n->link->line);
+                d->settled[n->guest->index] = true;
+        }
+}
+
+static void tapdup_pairs(struct audit *a)
+{
+        struct network *net = network(a);
+        struct dup d = {.a = a, .settled = arena_array(a->arena, a->inv.guests.count, sizeof(bool))};
+        struct pair_key_list keys = {0};
+
+        for (size_t i = 0; i < a->inv.guests.count; i++)
+                d.settled[i] = network_unknown(a, a->inv.guests.items[i]);
+        for (size_t i = 0; i < net->nics.count; i++) {
+                const struct nic *n = &net->nics.items[i];
+
+                if (n->link)
+                        *GROW(a->arena, &keys) = (struct pair_key){.value = {n->space->inode, n->link->index},
+                                                                   .guest = n->guest->index,
+                                                                   .extra = i};
+        }
+        pair_keys_sort(&keys);
+        pair_keys_shared(&keys, dup_group, &d);
+        for (size_t i = 0; i < a->inv.guests.count; i++) {
+                struct guest *g = a->inv.guests.items[i];
+                struct finding *f;
+
+                if (d.settled[i])
+                        continue;
+                f = finding_add(a, VERDICT_PASS, g, "No other guest holds a network interface of %s.",
+                                GUEST_MARK(a, g));
+                if (nic_count(net, g) == 0)
+                        network_show_none(a, f, g);
+                FOR_EACH_NIC(net, g, n) network_show_nic(a, f, n);
+        }
+}
+
+#define NEEDS_FDS   "root, or CAP_SYS_PTRACE and CAP_SYS_ADMIN"
+#define NEEDS_RULES "root, or CAP_SYS_PTRACE, CAP_SYS_ADMIN and CAP_NET_ADMIN"
 
 const struct check checks_network[] = {
+        {
+                .id = "NET-TAP",
+                .severity = SEVERITY_INFO,
+                .worst = VERDICT_PASS,
+                .claim = "Which network interfaces of the host belong to the guest is known.",
+                .examined =
+                        "descriptors of /dev/net/tun and /dev/tapN of every process of the guest, and the interfaces that "
+                        "they name",
+                .rule = "found in a network namespace PASS; in none of those that the guest's processes are in UNKNOWN",
+                .source = "Linux drivers/net/tun.c, tun_chr_show_fdinfo()",
+                .remedy = "",
+                .needs = NEEDS_FDS,
+                .guest = tap_guest,
+        },
+        {
+                .id = "NET-TAPOWN",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_FAIL,
+                .claim = "No other user can attach to the guest's network interface.",
+                .examined =
+                        "owner, group, persistence and queues of each tap of the guest, by rtnetlink; mode of /dev/net/tun",
+                .rule = "neither owner nor group, and persistent or with several queues FAIL (WARN where not everybody may open "
+                        "/dev/net/tun)",
+                .source = "Linux drivers/net/tun.c, tun_not_capable()",
+                .remedy = "give the tap an owner (ip tuntap add ... user UID), or do not make it persistent",
+                .needs = NEEDS_FDS,
+                .guest = tapown_guest,
+        },
+        {
+                .id = "NET-TAPDUP",
+                .severity = SEVERITY_CRITICAL,
+                .worst = VERDICT_FAIL,
+                .claim = "No two guests hold the same network interface.",
+                .examined = "interface and network namespace of each tap and macvtap descriptor of every guest",
+                .rule = "one interface in two guests FAIL",
+                .source = "Linux drivers/net/tun.c: queues of one interface share its frames",
+                .remedy = "an interface for each guest",
+                .needs = NEEDS_FDS,
+                .pairs = tapdup_pairs,
+        },
+        {
+                .id = "NET-L2",
+                .severity = SEVERITY_CRITICAL,
+                .worst = VERDICT_FAIL,
+                .claim = "No Ethernet frame of one guest reaches the interface of another on this host.",
+                .examined =
+                        "the bridge of each guest's interface, isolation and VLANs of its ports, rules of family bridge, "
+                        "tc and XDP; what bridges and namespaces are joined by (veth, Open vSwitch)",
+                .rule = "different bridges, all ports isolated, or VLANs that do not meet PASS; one bridge FAIL, also where only "
+                        "one of two ports is isolated; UNKNOWN where rules decide. Bridges that meet outside of this host are "
+                        "not seen; rules on IP packets alone (br_netfilter) stop no ARP and do not count",
+                .source = "Linux net/bridge/br_private.h, br_skb_isolated(); net/bridge/br_vlan.c",
+                .remedy = "bridge link set dev TAP isolated on, for every guest's port",
+                .needs = NEEDS_RULES,
+                .pairs = network_l2_pairs,
+        },
         {.id = NULL},
 };

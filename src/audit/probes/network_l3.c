@@ -1,0 +1,1 @@
+#include "audit/probes/network.h"
