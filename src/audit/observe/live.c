@@ -111,6 +111,17 @@ int live_answer(struct live *l, struct answer *ret, const char *fmt, ...)
         return 0;
 }
 
+/* What is asked about a process that has ended fails in many ways: its links may not be read, its files are not there. */
+static int error_explain(struct live *l, const char *subject, int error)
+{
+        const char *rest;
+        int dirfd;
+
+        if ((error != -EACCES && error != -ENOENT) || live_resolve(l, subject, &dirfd, &rest) < 0 || dirfd == l->root_fd)
+                return error;
+        return faccessat(dirfd, "stat", F_OK, 0) < 0 ? -ESRCH : error;
+}
+
 static void live_ask(struct observer *o, const char *question, struct answer *ret)
 {
         static const struct live_verb *const tables[] = {live_file_verbs, live_process_verbs, live_kvm_verbs,
@@ -124,8 +135,10 @@ static void live_ask(struct observer *o, const char *question, struct answer *re
                 for (const struct live_verb *v = tables[i]; v->verb; v++)
                         if (strlen(v->verb) == n && strncmp(v->verb, question, n) == 0) {
                                 ret->error = v->answer((struct live *)o, subject, ret);
-                                if (ret->error < 0)
+                                if (ret->error < 0) {
+                                        ret->error = error_explain((struct live *)o, subject, ret->error);
                                         ret->bytes = NULL;
+                                }
                                 return;
                         }
         ret->error = -EOPNOTSUPP; /* our own mistake: a probe asks what nobody answers */
