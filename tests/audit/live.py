@@ -12,7 +12,7 @@ import pytest
 
 import proc
 from bulkhead import BUILD, GUESTS, new_name
-from host import seconds, wait_until
+from host import STATE, seconds, wait_until
 
 PROGRAM = BUILD / "bulkhead-audit"
 QEMU = Path("/usr/bin/qemu-system-x86_64")
@@ -63,6 +63,14 @@ def holders():
                 if "anon_inode:kvm-vm" in proc.fds(entry.name).values():
                     pids.add(int(entry.name))
     return pids
+
+
+def start(guests, **options):
+    """A guest of ours that is up and spins."""
+    guest = guests.start("spin", mem="32M", **options)
+    guest.wait_output(rb"spinning\n")
+    wait_until((STATE / "guests" / guest.name / "attested").exists, 20, "it is up")
+    return guest
 
 
 class Qemu:

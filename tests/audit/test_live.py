@@ -18,17 +18,10 @@ import pytest
 import live
 import proc
 from bulkhead import Guest, needs_kvm, new_name
-from host import PREFIX, STATE, seconds, wait_until
+from host import PREFIX, seconds, wait_until
 from live import audit, needs_qemu
 
 pytestmark = [pytest.mark.both, needs_kvm]
-
-
-def started(guests, **options):
-    guest = guests.start("spin", mem="32M", **options)
-    guest.wait_output(rb"spinning\n")
-    wait_until((STATE / "guests" / guest.name / "attested").exists, 20, "it is up")
-    return guest
 
 
 def cpu_ticks(pid):
@@ -39,7 +32,7 @@ def cpu_ticks(pid):
 
 @needs_qemu
 def test_exactly_the_guests_are_found(guests, qemus):
-    ours = [started(guests), started(guests, cpus=2)]
+    ours = [live.start(guests), live.start(guests, cpus=2)]
     theirs = [qemus.start(), qemus.start()]
     before = live.holders()
     report, _ = audit()
@@ -57,7 +50,7 @@ def test_exactly_the_guests_are_found(guests, qemus):
 
 
 def test_no_boundary_of_a_guest_of_ours_fails(guests):
-    names = [started(guests).name, started(guests).name]
+    names = [live.start(guests).name, live.start(guests).name]
     report, _ = audit("--deep")
     for name in names:
         seen = live.verdicts(report, name, *names)
@@ -65,7 +58,7 @@ def test_no_boundary_of_a_guest_of_ours_fails(guests):
 
 
 def test_a_tenant_sees_no_other(guests):
-    mine, other = started(guests), started(guests)
+    mine, other = live.start(guests), live.start(guests)
     report, _ = audit("--guest", mine.name)
     text = str(report["findings"]) + str(report["guests"])
     assert [guest["name"] for guest in report["guests"]] == [mine.name]
@@ -80,7 +73,7 @@ def test_nothing_stays_alive_because_of_an_audit(host, guests):
     """Neither while it runs, wherever it is, nor afterwards."""
     with live.machines() as made_by:
         for moment in range(6):
-            guest = started(guests)
+            guest = live.start(guests)
             tids = live.threads_of(guest.vmm())
             assert made_by(tids)
             with subprocess.Popen([live.PROGRAM, "--json", "--deep"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -94,7 +87,7 @@ def test_nothing_stays_alive_because_of_an_audit(host, guests):
                     assert (process.stderr.read(), process.wait(seconds(60)) in live.STATUSES) == (b"", True)
                 finally:
                     process.kill()
-        guest = started(guests)
+        guest = live.start(guests)
         tids = live.threads_of(guest.vmm())
         audit("--deep")
         live.end(guest)
@@ -105,7 +98,7 @@ def test_nothing_stays_alive_because_of_an_audit(host, guests):
 
 def test_a_killed_auditor_leaves_the_guests_as_they_were(guests):
     """With --deep it stops threads: the kernel lets them go when it dies."""
-    guest = started(guests)
+    guest = live.start(guests)
     vmm = guest.vmm()
     for moment in range(10):
         with subprocess.Popen([live.PROGRAM, "--json", "--deep"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
