@@ -9,8 +9,6 @@ static enum mac_kind kind_of(const struct host *h)
 {
         char *list;
 
-        if (!h->lsm)
-                return MAC_NONE;
         list = h->lsm;
         for (; *list; list += strcspn(list, ","), list += *list == ',') {
                 if (text_has_prefix(list, "apparmor"))
@@ -19,6 +17,16 @@ static enum mac_kind kind_of(const struct host *h)
                         return MAC_SELINUX;
         }
         return MAC_NONE;
+}
+
+/* Without securityfs: by the files of each, which this auditor itself has, too. */
+static enum mac_kind kind_probed(struct observer *o)
+{
+        struct answer a;
+
+        if (observe(o, &a, "read /sys/fs/selinux/enforce") == 0)
+                return MAC_SELINUX;
+        return observe(o, &a, "read /proc/self/attr/apparmor/current") == 0 ? MAC_APPARMOR : MAC_NONE;
 }
 
 /* "libvirt-UUID (enforce)": a profile that only complains confines nothing. */
@@ -52,7 +60,7 @@ static void selinux_judge(struct observer *o, struct mac *m)
 
 void mac_read(struct observer *o, const struct host *h, const struct process *p, struct mac *ret)
 {
-        struct mac m = {.kind = kind_of(h)};
+        struct mac m = {.kind = h->lsm ? kind_of(h) : kind_probed(o)};
 
         if (m.kind != MAC_NONE) {
                 char *path = arena_printf(o->arena, "/proc/%d/attr/%s", p->pid,
