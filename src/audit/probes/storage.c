@@ -1,6 +1,65 @@
-#include "audit/audit.h"
+/* Storage: disk images, the files below them, and shared directories. */
+#include "audit/probes/storage.h"
+
 #include "audit/probes/tables.h"
 
 const struct check checks_storage[] = {
+        {
+                .id = "STO-RW",
+                .severity = SEVERITY_CRITICAL,
+                .worst = VERDICT_FAIL,
+                .claim = "No two guests have one disk image or block device open where either can write to it.",
+                .examined =
+                        "device and inode (or device number) and access mode of every disk image among the descriptors of all guests",
+                .rule = "FAIL: the same object in two guests, open for writing in one of them",
+                .source =
+                        "OpenStack Security Guide, sVirt; DISA Virtual Machine Manager SRG, V-207403, shared system resources",
+                .remedy = "give each guest an image of its own",
+                .needs = "CAP_SYS_PTRACE or the guest's own user",
+                .pairs = storage_rw_pairs,
+        },
+        {
+                .id = "STO-RO",
+                .severity = SEVERITY_LOW,
+                .worst = VERDICT_WARN,
+                .claim = "No two guests read the same disk image.",
+                .examined = "device and inode of every disk image that guests have open for reading only",
+                .rule = "WARN: the same object in two guests: how long a read takes tells one what the other has read",
+                .source = "libvirt docs/drvqemu.rst: read-only images have one label for all guests",
+                .remedy = "copy the image for each guest",
+                .needs = "CAP_SYS_PTRACE or the guest's own user",
+                .pairs = storage_ro_pairs,
+        },
+        {
+                .id = "STO-CHAIN",
+                .severity = SEVERITY_CRITICAL,
+                .worst = VERDICT_FAIL,
+                .claim = "No disk image leads its monitor to a file that is not the guest's.",
+                .examined =
+                        "first 64 KiB of each disk image that is not taken for raw, and of each image that it names: backing file "
+                        "and data file of qcow2, backing file of qed, extents and parent of VMDK, parent of VHD",
+                .rule = "FAIL: names a file outside of its directory that the command line does not name, a device or system file, a "
+                        "file that a guest writes to, one that is not there, a loop, more than 16 images; WARN: guests rest on one "
+                        "base, or the monitor's user may write to it; UNKNOWN: VHDX, and VDI by UUID",
+                .source =
+                        "QEMU docs/interop/qcow2.rst, block/vmdk.c; CVE-2024-32498; GHSA-jmr4-g2hv-mjj6 (Cloud Hypervisor)",
+                .remedy =
+                        "flatten images before they are used (qemu-img convert), and name every layer with its format",
+                .needs = "CAP_SYS_PTRACE and the right to read the images",
+                .host = storage_chain_host,
+        },
+        {
+                .id = "STO-PROBE",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_FAIL,
+                .claim = "No guest can make its monitor take a raw disk image for another format.",
+                .examined = "first bytes of each disk image, and the format on the monitor's command line",
+                .rule = "FAIL: a raw image that the guest writes to, of a monitor that finds out the format by itself; WARN: a raw image "
+                        "that begins like another format, or another format that nobody told the monitor",
+                .source = "qemu(1), -drive format=; Cloud Hypervisor docs/disk_images.md",
+                .remedy = "name the format: format=raw, image_type=raw",
+                .needs = "CAP_SYS_PTRACE and the right to read the images",
+                .guest = storage_probe_guest,
+        },
         {.id = NULL},
 };
