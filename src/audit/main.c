@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "audit/audit.h"
@@ -44,6 +45,22 @@ static const struct guest *tenant_find(const struct audit *a, const char *name, 
         return NULL;
 }
 
+/* https://no-color.org */
+static bool colour_wanted(void)
+{
+        const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+
+        return isatty(STDOUT_FILENO) && !(no && *no) && term && strcmp(term, "dumb") != 0;
+}
+
+/* 0: not known. */
+static unsigned int terminal_width(void)
+{
+        struct winsize size;
+
+        return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
 static int report(struct audit *a, const struct audit_options *opt, struct err *e)
 {
         struct report_view view;
@@ -56,7 +73,10 @@ static int report(struct audit *a, const struct audit_options *opt, struct err *
         }
         report_view_make(a, tenant, &view);
         view.verbose = opt->verbose;
-        view.colour = isatty(STDOUT_FILENO);
+        view.colour = colour_wanted();
+        view.width = terminal_width();
+        if (opt->html && report_write_html(&view, opt->html, e) < 0)
+                return (int)e->status;
         if (!opt->json)
                 report_print_text(&view, stdout);
         else if (report_print_json(&view, stdout, e) < 0)

@@ -33,13 +33,15 @@ static bool is_invisible(uint32_t c)
         static const struct {
                 uint32_t first, last;
         } ranges[] = {
-                {0x00, 0x1f},       {0x7f, 0x9f},       {0xad, 0xad},       {0x34f, 0x34f},     {0x61c, 0x61c},
-                {0x115f, 0x1160},   {0x17b4, 0x17b5},   {0x180b, 0x180f},   {0x200b, 0x200f},   {0x2028, 0x202e},
-                {0x2060, 0x206f},   {0x3164, 0x3164},   {0xe000, 0xf8ff},   {0xfe00, 0xfe0f},   {0xfeff, 0xfeff},
-                {0xffa0, 0xffa0},   {0xfff0, 0xfffb},   {0xfffe, 0xffff},   {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a},
-                {0xe0000, 0xe0fff}, {0xf0000, 0x10ffff},
+                {0x00, 0x1f},        {0x7f, 0x9f},     {0xad, 0xad},       {0x34f, 0x34f},     {0x61c, 0x61c},
+                {0x115f, 0x1160},    {0x17b4, 0x17b5}, {0x180b, 0x180f},   {0x200b, 0x200f},   {0x2028, 0x202e},
+                {0x2060, 0x206f},    {0x3164, 0x3164}, {0xe000, 0xf8ff},   {0xfe00, 0xfe0f},   {0xfeff, 0xfeff},
+                {0xffa0, 0xffa0},    {0xfff0, 0xfffb}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
+                {0xf0000, 0x10ffff},
         };
 
+        if ((c & 0xfffe) == 0xfffe || (c >= 0xfdd0 && c <= 0xfdef)) /* noncharacters: no text at all */
+                return true;
         for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
                 if (c >= ranges[i].first && c <= ranges[i].last)
                         return true;
@@ -97,6 +99,101 @@ char *text_printable(struct arena *a, const void *bytes, size_t len, size_t max,
         }
         out[used] = '\0';
         return out;
+}
+
+char *text_harmless(struct arena *a, const void *bytes, size_t len, bool newlines)
+{
+        const unsigned char *in = bytes;
+        char *out = arena_alloc(a, 4 * len + 1);
+        size_t used = 0;
+        uint32_t c;
+
+        for (size_t i = 0, n; i < len; i += n) {
+                bool fine;
+
+                n = utf8_decode(in + i, len - i, &c);
+                fine = n > 0 && (!is_invisible(c) || (c == '\n' && newlines));
+                n = n ? n : 1;
+                if (fine) {
+                        memcpy(out + used, in + i, n);
+                        used += n;
+                } else
+                        for (size_t k = 0; k < n; k++)
+                                used += escape_byte(out + used, in[i + k]);
+        }
+        out[used] = '\0';
+        return out;
+}
+
+/* The character at text (never its end): columns that it takes on a terminal, and *ret_len its bytes. */
+static unsigned int columns_of(const char *text, size_t *ret_len)
+{
+        static const struct {
+                uint32_t first, last;
+        } wide[] = {
+                {0x1100, 0x115e}, {0x2e80, 0xa4cf}, {0xac00, 0xd7a3},   {0xf900, 0xfaff},   {0xfe30, 0xfe6f},
+                {0xff00, 0xff60}, {0xffe0, 0xffe6}, {0x1f300, 0x1faff}, {0x20000, 0x3fffd},
+        };
+        uint32_t c = 0;
+        size_t n = utf8_decode((const unsigned char *)text, strnlen(text, 4), &c);
+
+        *ret_len = n ? n : 1;
+        if (n == 0)
+                return 1;
+        if ((c >= 0x300 && c <= 0x36f) || (c >= 0x20d0 && c <= 0x20ff)) /* combining */
+                return 0;
+        for (size_t i = 0; i < sizeof(wide) / sizeof(wide[0]); i++)
+                if (c >= wide[i].first && c <= wide[i].last)
+                        return 2;
+        return 1;
+}
+
+unsigned int text_columns(const char *text)
+{
+        unsigned int columns = 0;
+
+        for (size_t n; *text; text += n)
+                columns += columns_of(text, &n);
+        return columns;
+}
+
+size_t text_fitting(const char *text, unsigned int columns)
+{
+        size_t end = 0, n;
+
+        for (unsigned int used = 0; text[end]; end += n) {
+                used += columns_of(text + end, &n);
+                if (used > columns && end > 0)
+                        break;
+        }
+        return end;
+}
+
+void text_append(struct arena *a, struct text_buffer *b, const char *bytes, size_t len)
+{
+        if (b->count + len + 1 > b->room) {
+                size_t room = 2 * (b->count + len + 1);
+                char *moved = arena_alloc(a, room);
+
+                if (b->count)
+                        memcpy(moved, b->items, b->count);
+                b->items = moved;
+                b->room = room;
+        }
+        memcpy(b->items + b->count, bytes, len);
+        b->count += len;
+        b->items[b->count] = '\0';
+}
+
+void text_appendf(struct arena *a, struct text_buffer *b, const char *fmt, ...)
+{
+        va_list ap;
+        char *text;
+
+        va_start(ap, fmt);
+        text = arena_vprintf(a, fmt, ap);
+        va_end(ap);
+        text_append(a, b, text, strlen(text));
 }
 
 char *text_escape(struct arena *a, const void *bytes, size_t len)
