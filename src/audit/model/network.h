@@ -64,6 +64,18 @@ struct net_address_list {
         size_t count, room;
 };
 
+struct net_listener {
+        char *address, *line;
+        bool udp;
+        uint16_t port;
+        uint32_t index; /* of the interface that it is bound to; 0: any */
+};
+
+struct net_listener_list {
+        struct net_listener *items;
+        size_t count, room;
+};
+
 struct net_space {
         uint64_t inode;
         char *subject; /* of questions about it: "self" or a pid */
@@ -77,6 +89,8 @@ struct net_space {
         struct net_filter *filter;
         struct net_address_list *addresses;
         int addresses_error;
+        struct net_listener_list *listeners;
+        int listeners_error;
 };
 
 struct net_space_list {
@@ -139,9 +153,13 @@ struct net_link *net_link_master(const struct net_space *s, const struct net_lin
 /* The interface by which the host itself speaks with the guest: the bridge, or the tap where it is in none. */
 struct net_link *nic_host_side(const struct nic *n);
 
-/* Packet filters and addresses of a namespace, read once. */
+/* Packet filters, addresses and listening sockets of a namespace, read once. */
 const struct net_filter *net_filter(struct audit *a, struct net_space *s);
 const struct net_address_list *net_addresses(struct audit *a, struct net_space *s);
+const struct net_listener_list *net_listeners(struct audit *a, struct net_space *s);
+
+/* A setting below /proc/sys/net of a namespace: 0, 1 (not 0) or a negative errno. One that is not there is 0. */
+int net_setting(struct audit *a, const struct net_space *s, const char *name);
 
 enum filter_state {
         FILTER_OPEN,    /* nothing filters there */

@@ -1,4 +1,4 @@
-/* Packet filters and addresses of a network namespace. */
+/* Packet filters, addresses, listening sockets and settings of a network namespace. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,4 +155,37 @@ const struct net_address_list *net_addresses(struct audit *a, struct net_space *
                 address->text = arena_copy(a->arena, text, strcspn(text, "/"));
         }
         return s->addresses;
+}
+
+const struct net_listener_list *net_listeners(struct audit *a, struct net_space *s)
+{
+        struct answer answer;
+        char *rest, *line;
+
+        if (s->listeners)
+                return s->listeners;
+        s->listeners = arena_alloc(a->arena, sizeof(*s->listeners));
+        s->listeners_error = observe(a->observer, &answer, "listeners %s", s->subject);
+        for (rest = s->listeners_error < 0 ? NULL : answer.bytes; rest && (line = text_next_line(&rest));) {
+                struct net_listener *l = GROW(a->arena, s->listeners);
+
+                l->line = arena_text(a->arena, line);
+                l->udp = strcmp(net_word_take(&line), "udp") == 0;
+                l->address = net_word_take(&line);
+                l->port = (uint16_t)strtoul(net_word_take(&line), NULL, 10);
+                net_word_take(&line); /* uid */
+                net_word_take(&line); /* inode */
+                l->index = (uint32_t)strtoul(line, NULL, 10);
+        }
+        return s->listeners;
+}
+
+int net_setting(struct audit *a, const struct net_space *s, const char *name)
+{
+        struct answer answer;
+        int r = observe(a->observer, &answer, "net-sysctl %s %s", s->subject, name);
+
+        if (r < 0)
+                return r == -ENOENT ? 0 : r;
+        return strtol(answer.bytes, NULL, 10) != 0;
 }

@@ -276,5 +276,65 @@ const struct check checks_network[] = {
                 .needs = NEEDS_RULES,
                 .pairs = network_l2_pairs,
         },
+        {
+                .id = "NET-L3",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_FAIL,
+                .claim = "The host routes no packet from one guest to another.",
+                .examined =
+                        "forwarding of the interface that each guest's packets come in by (IPv4) and of all (IPv6), and the "
+                        "chains of nf_tables that forwarded packets pass",
+                .rule = "not forwarding, or a chain without rules that drops PASS; forwarding and no rules FAIL; UNKNOWN where "
+                        "rules decide, or where namespaces lead into the host's",
+                .source = "Linux Documentation/networking/ip-sysctl.rst, ip_forward, conf/all/forwarding",
+                .remedy = "drop what is forwarded from a guest's interface to another's, by default",
+                .needs = NEEDS_RULES,
+                .pairs = network_l3_pairs,
+        },
+        {
+                .id = "NET-HOSTLL",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_FAIL,
+                .claim = "The guest cannot speak with the host at an address on its own network.",
+                .examined =
+                        "addresses of the guest's tap, or of its bridge, IPv6 link-local ones, too, and the chains of "
+                        "nf_tables that packets to the host pass",
+                .rule = "no address, or a chain without rules that drops PASS; an address and no rules FAIL (WARN in a network "
+                        "namespace that is not the host's); UNKNOWN where rules decide. That a host may answer for addresses of "
+                        "its other interfaces, too, is not looked at",
+                .source = "OpenStack security note OSSN-0069: host machine exposed to tenant networks via IPv6",
+                .remedy = "sysctl net.ipv6.conf.BRIDGE.disable_ipv6=1, or drop input from the guests' interfaces",
+                .needs = NEEDS_RULES,
+                .guest = network_hostll_guest,
+        },
+        {
+                .id = "NET-HOSTSVC",
+                .severity = SEVERITY_MEDIUM,
+                .worst = VERDICT_FAIL,
+                .claim = "No service by which guests are managed listens where the guest can reach it.",
+                .examined =
+                        "listening TCP sockets, at the customary ports of VNC, gdb, NBD, libvirt and migration, that are "
+                        "bound to any address or to one on the guest's network",
+                .rule = "reachable FAIL; UNKNOWN where rules of the packet filter decide",
+                .source = "libvirt docs/drvqemu.rst; OpenStack security guide, compute",
+                .remedy = "let them listen at 127.0.0.1 or a Unix socket",
+                .needs = NEEDS_RULES,
+                .guest = network_hostsvc_guest,
+        },
+        {
+                .id = "NET-IMDS",
+                .severity = SEVERITY_MEDIUM,
+                .worst = VERDICT_WARN,
+                .claim = "The guest cannot ask the metadata service of the cloud that its host runs in.",
+                .examined =
+                        "rules of nf_tables that drop 169.254.169.254, routes there, forwarding, and ports of the guest's "
+                        "bridge that lead on",
+                .rule = "a rule or route that drops it, or no way out PASS; none WARN; UNKNOWN where a chain that drops by default "
+                        "has rules",
+                .source = "Amazon EC2 user guide: limit access to the instance metadata service",
+                .remedy = "drop packets from the guests' interfaces to 169.254.169.254",
+                .needs = NEEDS_RULES,
+                .guest = network_imds_guest,
+        },
         {.id = NULL},
 };
