@@ -61,7 +61,7 @@ static unsigned int sentence_column(const struct page *p)
 static void paragraph(const struct page *p, const char *label, const char *text)
 {
         fprintf(p->to, "%*s", (int)sentence_column(p), "");
-        wrapped(p, sentence_column(p), arena_printf(p->view->audit->arena, "%s: %s", label, text));
+        wrapped(p, sentence_column(p), label ? arena_printf(p->view->audit->arena, "%s: %s", label, text) : text);
 }
 
 static void evidence_print(const struct page *p, const struct finding *f)
@@ -88,8 +88,10 @@ static void row_print(const struct page *p, const struct report_row *row)
         fprintf(p->to, "%s%-*s%s  %-*s  ", colour_of(v, row->verdict), VERDICT_WIDTH, verdict_names[row->verdict],
                 v->colour ? "\033[0m" : "", (int)p->ids, row->check->id);
         wrapped(p, sentence_column(p), report_whom(v, row, NAMES_MAX));
-        fprintf(p->to, "%*s", (int)sentence_column(p), "");
-        wrapped(p, sentence_column(p), row->text);
+        if (!row->needs || strcmp(row->text, "It could not be determined.") != 0)
+                paragraph(p, NULL, row->text);
+        if (row->needs)
+                paragraph(p, "needs", row->needs);
         if (v->verbose)
                 for (size_t i = 0; i < row->count; i++)
                         evidence_print(p, row->findings[i]);
@@ -121,8 +123,6 @@ static void rows_print(const struct page *p)
                 if (!p->view->verbose && !listed(row))
                         continue;
                 row_print(p, row);
-                if (row->verdict == VERDICT_UNKNOWN && row->needs)
-                        paragraph(p, "needs", row->needs);
                 while (start > 0 && p->rows.items[start - 1].check == row->check &&
                        p->rows.items[start - 1].verdict == row->verdict)
                         start--;
