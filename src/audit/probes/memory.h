@@ -1,0 +1,38 @@
+/* Checks of memory, which lie in several files. */
+#pragma once
+
+#include "audit/audit.h"
+
+#define SHARED_LEAST (8ULL << 20) /* bytes: smaller mappings of a file are a program's own data, not a guest's */
+
+enum dumpable { DUMPABLE_NO, DUMPABLE_YES, DUMPABLE_UNKNOWN };
+
+/* probes/memory_reach.c */
+enum dumpable memory_dumpable(const struct process *p);
+uint32_t memory_uid(const struct process *p); /* effective, of the main thread; UINT32_MAX: not known */
+/* Another guest has a process with that uid, and none of these layers (LAYER_BITs) separates the two. */
+bool memory_neighbour(const struct audit *a, const struct guest *g, uint32_t uid, unsigned int layers);
+
+/* probes/memory_ksm.c: merging of equal pages. */
+void memory_ksm_host(struct audit *a);
+void memory_ksm_guest(struct audit *a, struct guest *g);
+
+/* probes/memory_pages.c: page frames. */
+void memory_pfn_pairs(struct audit *a);
+
+/* probes/memory_shared.c: files that two guests map. */
+void memory_writable_pairs(struct audit *a);
+void memory_readable_pairs(struct audit *a);
+
+/* probes/memory_ram.c: who else can reach a guest's RAM. */
+void memory_descriptor_guest(struct audit *a, struct guest *g);
+void memory_seals_guest(struct audit *a, struct guest *g);
+
+/* probes/memory_foreign.c: processes of others that have it. */
+void memory_foreign_host(struct audit *a);
+void memory_backend_pairs(struct audit *a);
+
+/* probes/memory_disk.c: RAM that ends up on a disk, and RAM that fails. */
+void memory_swap_host(struct audit *a);
+void memory_core_guest(struct audit *a, struct guest *g);
+void memory_ecc_host(struct audit *a);
