@@ -317,5 +317,37 @@ const struct check checks_inventory[] = {
                 .needs = "",
                 .guest = process_traced_guest,
         },
+        {
+                .id = "PROC-ARGV",
+                .severity = SEVERITY_MEDIUM,
+                .worst = VERDICT_WARN,
+                .claim = "No secret of a guest is on a command line.",
+                .examined =
+                        "/proc/PID/cmdline of every process of the guest: passwords, tokens, keys, data of secret objects, "
+                        "passwords in URLs",
+                .rule = "what looks like one WARN; names of files and of other objects do not count",
+                .source = "proc_pid_cmdline(5); QEMU documentation, providing secret data",
+                .remedy = "pass secrets in a file or through a descriptor",
+                .needs = "",
+                .guest = arguments_secrets_guest,
+        },
+        {
+                .id = "PROC-PROFILE",
+                .severity = SEVERITY_MEDIUM,
+                .worst = VERDICT_FAIL,
+                .claim = "A guest's monitor was started with all the protection that it has of its own.",
+                .examined =
+                        "kind of the monitor, and its switches in /proc/PID/cmdline, which the monitor itself could change",
+                .rule = "--no-seccomp, --seccomp false or log, --disable-sandbox, a gdb server, or QEMU without -sandbox or "
+                        "-nodefaults FAIL; monitors without such switches NA",
+                .source =
+                        "Firecracker docs/seccomp.md; Cloud Hypervisor docs/seccomp.md; crosvm documentation, Sandboxing; "
+                        "qemu(1), -sandbox",
+                .remedy =
+                        "leave the switch out; for QEMU add -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
+                        "resourcecontrol=deny and -nodefaults",
+                .needs = "",
+                .guest = arguments_profile_guest,
+        },
         {.id = NULL},
 };
