@@ -336,5 +336,48 @@ const struct check checks_network[] = {
                 .needs = NEEDS_RULES,
                 .guest = network_imds_guest,
         },
+        {
+                .id = "NET-VSOCK",
+                .severity = SEVERITY_MEDIUM,
+                .worst = VERDICT_WARN,
+                .claim = "No program on the host waits for connections that every guest can make by vsock.",
+                .examined =
+                        "listening sockets of AF_VSOCK, by sock_diag; descriptors of /dev/vhost-vsock of every guest",
+                .rule = "no guest with the device, or no listener PASS; both WARN. Guests cannot connect to each other so",
+                .source = "vsock(7); Linux drivers/vhost/vsock.c",
+                .remedy = "stop the listeners, or serve each guest's vsock at a Unix socket of its own",
+                .needs = "a kernel with CONFIG_VSOCKETS_DIAG",
+                .host = network_vsock_host,
+        },
+        {
+                .id = "NET-UNIXABS",
+                .severity = SEVERITY_MEDIUM,
+                .worst = VERDICT_FAIL,
+                .claim = "No process of one guest can connect to an abstract Unix socket of another.",
+                .examined =
+                        "network namespace of every process of every guest; sockets with an abstract name in those that guests "
+                        "share, and who holds them",
+                .rule = "nothing shared, or no names PASS; names WARN; one of a guest that another of the same user can reach FAIL. "
+                        "File permissions do not hold for abstract names; what Landlock may forbid is not seen",
+                .source = "unix(7), abstract sockets; network_namespaces(7)",
+                .remedy = "a network namespace for each guest's monitor",
+                .needs = NEEDS_FDS,
+                .pairs = network_unixabs_pairs,
+        },
+        {
+                .id = "NET-SLIRP",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_FAIL,
+                .claim = "The guest's network is not made of sockets of the host.",
+                .examined =
+                        "arguments of QEMU that ask for a user-mode network (also by saying nothing), passt, pasta and "
+                        "slirp4netns among the guest's processes, inet sockets of the host's network namespace in their hands",
+                .rule = "a user-mode network in the host's network namespace FAIL (WARN with restrict=on); other inet sockets there "
+                        "that do not listen WARN",
+                .source = "QEMU docs/system/devices/net.rst, user mode network; CVE-2019-14378 of libslirp",
+                .remedy = "a tap of the guest's own, or a monitor in a network namespace of its own",
+                .needs = NEEDS_FDS,
+                .host = network_slirp_host,
+        },
         {.id = NULL},
 };

@@ -24,4 +24,4 @@ void network_hostsvc_guest(struct audit *a, struct guest *g);
 void network_imds_guest(struct audit *a, struct guest *g);
 void network_vsock_host(struct audit *a);
 void network_unixabs_pairs(struct audit *a);
-void network_slirp_guest(struct audit *a, struct guest *g);
+void network_slirp_host(struct audit *a);
