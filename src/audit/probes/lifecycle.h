@@ -1,0 +1,6 @@
+/* Between the files of the life-cycle checks. */
+#pragma once
+
+#include "audit/audit.h"
+
+void life_stale_host(struct audit *a);
