@@ -111,22 +111,24 @@ int live_answer(struct live *l, struct answer *ret, const char *fmt, ...)
         return 0;
 }
 
-/* What is asked about a process that has ended fails in many ways: its links may not be read, its files are not there. */
+/* What is asked about a process that has ended fails in many ways: its links may not be read, its files are not there.
+ */
 static int error_explain(struct live *l, const char *subject, int error)
 {
         const char *rest;
         int dirfd;
 
-        if ((error != -EACCES && error != -ENOENT) || live_resolve(l, subject, &dirfd, &rest) < 0 || dirfd == l->root_fd)
+        if ((error != -EACCES && error != -ENOENT) || live_resolve(l, subject, &dirfd, &rest) < 0 ||
+            dirfd == l->root_fd)
                 return error;
         return faccessat(dirfd, "stat", F_OK, 0) < 0 ? -ESRCH : error;
 }
 
 static void live_ask(struct observer *o, const char *question, struct answer *ret)
 {
-        static const struct live_verb *const tables[] = {live_file_verbs, live_process_verbs, live_kvm_verbs,
-                                                         live_unix_verbs, live_program_verbs,
-                                                         live_link_verbs, live_listener_verbs, live_nft_verbs,
+        static const struct live_verb *const tables[] = {live_file_verbs,      live_process_verbs,  live_kvm_verbs,
+                                                         live_unix_verbs,      live_program_verbs,  live_elf_verbs,
+                                                         live_link_verbs,      live_listener_verbs, live_nft_verbs,
                                                          live_namespace_verbs, live_kernel_verbs};
         size_t n = strcspn(question, " ");
         const char *subject = question[n] ? question + n + 1 : "";

@@ -349,5 +349,22 @@ const struct check checks_inventory[] = {
                 .needs = "",
                 .guest = arguments_profile_guest,
         },
+        {
+                .id = "PROC-ELF",
+                .severity = SEVERITY_MEDIUM,
+                .worst = VERDICT_FAIL,
+                .claim = "The programs that run a guest are hardened against faults of their own.",
+                .examined =
+                        "/proc/PID/exe of every process of the guest: position-independent, read-only relocations, bound at "
+                        "start, stack not executable, stack protector; mappings; personality; "
+                        "/proc/sys/kernel/randomize_va_space",
+                .rule = "not position-independent, an executable stack, or memory that is writable and executable FAIL; another "
+                        "one missing WARN",
+                .source = "OpenStack Security Guide, hardening the virtualization layers: compiler hardening",
+                .remedy = "build with -fPIE -pie -fstack-protector-strong -Wl,-z,relro,-z,now,-z,noexecstack; "
+                          "kernel.randomize_va_space=2",
+                .needs = NEEDS_PTRACE,
+                .host = process_elf_host,
+        },
         {.id = NULL},
 };

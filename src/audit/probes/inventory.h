@@ -8,6 +8,9 @@ void process_exe_host(struct audit *a);
 void process_dumpable_host(struct audit *a);
 void process_traced_guest(struct audit *a, struct guest *g);
 
+/* programs.c */
+void process_elf_host(struct audit *a);
+
 /* arguments.c */
 void arguments_secrets_guest(struct audit *a, struct guest *g);
 void arguments_profile_guest(struct audit *a, struct guest *g);
