@@ -17,6 +17,7 @@
  *   seccomp TID N         filter N as struct sock_filter array (stops the thread for a moment: tier --deep)
  *   pages PID START END   present pages of that range: lines "PFN COUNT" (addresses hex without 0x, PFN decimal)
  *   pageflags PFN         /proc/kpageflags of the page, decimal
+ *   dm-table MAJ:MIN      table of a device-mapper device: "START LENGTH TARGET PARAMETERS" a line
  *   unix-sockets PID      unix sockets of the process's network namespace: "INODE TYPE STATE PEER UID DEV:INO NAME" a line
  *   sha256 PATH           of a regular file, hexadecimal
  *   build-id PATH         of an ELF file, hexadecimal; -ENODATA: none

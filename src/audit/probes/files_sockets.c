@@ -115,11 +115,7 @@ static void judge_path(struct ctlsock *c, struct outcome *o, const struct proces
         }
         other = reach_other(a, &c->reach, &w, o->g, ACCESS_WRITE);
         if (other)
-                judge(o,
-                      pair_layers(a, o->g->index, other->index) & (LAYER_BIT(LAYER_MNTNS) | LAYER_BIT(LAYER_MAC))
-                              ? VERDICT_WARN
-                              : VERDICT_FAIL,
-                      other);
+                judge(o, reach_kept_away(a, o->g, other) ? VERDICT_WARN : VERDICT_FAIL, other);
 }
 
 /* Five hexadecimal digits that the kernel chose (unix(7), autobind): an address to answer to. */

@@ -82,6 +82,15 @@ const struct guest *reach_other(struct audit *a, const struct reach *r, const st
         return found || !s->acl ? found : keys_search(a, &r->uids, NULL, w, g, wanted);
 }
 
+bool reach_kept_away(const struct audit *a, const struct guest *g, const struct guest *other)
+{
+        const uint64_t *mine = a->pairs.values + g->index * LAYER_COUNT,
+                       *its = a->pairs.values + other->index * LAYER_COUNT;
+
+        return (its[LAYER_MNTNS] && its[LAYER_MNTNS] != mine[LAYER_MNTNS]) ||
+               (its[LAYER_MAC] && its[LAYER_MAC] != mine[LAYER_MAC]);
+}
+
 char *reach_host_path(struct audit *a, const struct reach *r, const struct process *p, const char *path)
 {
         bool same_mounts = p->ns_error[NS_MNT] == 0 && p->ns[NS_MNT] == a->host.ns[NS_MNT];

@@ -61,5 +61,60 @@ const struct check checks_storage[] = {
                 .needs = "CAP_SYS_PTRACE and the right to read the images",
                 .guest = storage_probe_guest,
         },
+        {
+                .id = "STO-PERM",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_FAIL,
+                .claim = "No local user and no other guest can open a guest's disk images.",
+                .examined =
+                        "owner, mode and access list of each disk image and of each directory up to it, against the ids of all "
+                        "other guests",
+                .rule = "FAIL: everybody may open it, or another guest's ids; WARN: those may, and a mount namespace or MAC label keeps "
+                        "that guest away",
+                .source =
+                        "acl(5); Firecracker docs/jailer.md; OpenStack Security Guide, hardening the virtualization layers",
+                .remedy = "chmod 0600 the image, and give each guest a user of its own",
+                .needs = "CAP_SYS_PTRACE and the right to search the directories",
+                .host = storage_perm_host,
+        },
+        {
+                .id = "STO-HOSTMNT",
+                .severity = SEVERITY_CRITICAL,
+                .worst = VERDICT_FAIL,
+                .claim = "The host itself uses no block device that a guest has.",
+                .examined =
+                        "device numbers of the guest's block devices, against the host's mounts and swap and what those lie on: "
+                        "disks of partitions, slaves of mapped devices",
+                .rule = "FAIL: the host has it, or something on it, mounted or as swap",
+                .source = "mount(8); the host's kernel parses what the guest writes, and both write at once",
+                .remedy = "unmount it, or give the guest another device",
+                .needs = "CAP_SYS_PTRACE or the guest's own user",
+                .host = storage_hostmnt_host,
+        },
+        {
+                .id = "STO-ZERO",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_FAIL,
+                .claim = "A new block device shows nothing of what the one before has left on the disk.",
+                .examined = "device-mapper tables of guests' block devices and of their thin pools",
+                .rule = "FAIL: a thin pool with skip_block_zeroing; WARN: a disk, partition or plain volume, which nothing clears; "
+                        "PASS: thin with zeroing, crypt, loop",
+                .source = "Documentation/admin-guide/device-mapper/thin-provisioning.rst",
+                .remedy = "zero volumes before they are handed on, or encrypt each with a key of its own",
+                .needs = "root",
+                .host = storage_zero_host,
+        },
+        {
+                .id = "STO-LOCK",
+                .severity = SEVERITY_LOW,
+                .worst = VERDICT_WARN,
+                .claim = "No second guest can be started by mistake on an image that a guest writes to.",
+                .examined = "lock lines in fdinfo of each image file that is open for writing",
+                .rule = "WARN: none",
+                .source = "fcntl(2), open file description locks; Cloud Hypervisor docs/disk_locking.md",
+                .remedy = "do not switch the monitor's locking off (QEMU: locking=on)",
+                .needs = "CAP_SYS_PTRACE or the guest's own user",
+                .guest = storage_lock_guest,
+        },
         {.id = NULL},
 };
