@@ -66,7 +66,7 @@ static enum verdict clause_verdict(const char *clause)
         return strstr(clause, "nknown") ? VERDICT_UNKNOWN : VERDICT_PASS;
 }
 
-static enum verdict line_verdict(struct audit *a, const char *line)
+enum verdict cpu_line_verdict(struct audit *a, const char *line)
 {
         static const char *const known[] = {"Not affected", "Mitigation: ", "KVM: ",
                                             "Vulnerable",   "Unknown",      "Processor "};
@@ -90,7 +90,13 @@ static enum verdict line_verdict(struct audit *a, const char *line)
 /* Those with a check of their own. */
 static bool has_own_check(const char *name)
 {
-        return strcmp(name, "l1tf") == 0 || strcmp(name, "itlb_multihit") == 0 || strcmp(name, "vmscape") == 0;
+        static const char *const names[] = {"l1tf", "itlb_multihit", "vmscape", "spec_rstack_overflow",
+                                            "old_microcode"};
+
+        for (size_t i = 0; i < ARRAY_LEN(names); i++)
+                if (strcmp(name, names[i]) == 0)
+                        return true;
+        return false;
 }
 
 static void vuln_host(struct audit *a)
@@ -116,7 +122,7 @@ static void vuln_host(struct audit *a)
                         finding_unknown(a, NULL, r, arena_printf(a->arena, "read " VULNERABILITIES "/%s", name));
                         continue;
                 }
-                v = line_verdict(a, line);
+                v = cpu_line_verdict(a, line);
                 if (v == VERDICT_PASS) {
                         fine = arena_printf(a->arena, "%s%s: %s\n", fine, name, line);
                         passed++;
@@ -209,7 +215,7 @@ static void vmscape_host(struct audit *a)
 {
         int r;
         char *line = cpu_vulnerability(a, "vmscape", &r), *spectre = cpu_vulnerability(a, "spectre_v2", NULL);
-        enum verdict v = line ? line_verdict(a, line) : VERDICT_UNKNOWN;
+        enum verdict v = line ? cpu_line_verdict(a, line) : VERDICT_UNKNOWN;
         struct finding *f;
         struct smt smt;
         bool across;
@@ -249,7 +255,7 @@ static void nxhp_host(struct audit *a)
                 finding_unknown(a, NULL, r, "read " VULNERABILITIES "/itlb_multihit");
                 return;
         }
-        v = line_verdict(a, line);
+        v = cpu_line_verdict(a, line);
         f = cpu_finding(a, v, NULL,
                         v == VERDICT_FAIL
                                 ? "A guest can stop its processor for good by changing the size of a page it executes."
@@ -456,6 +462,45 @@ const struct check checks_cpu[] = {
                 .remedy = "remove the parameters from the boot loader's configuration",
                 .needs = "",
                 .host = cmdline_host,
+        },
+        {
+                .id = "CPU-SPEC",
+                .severity = SEVERITY_LOW,
+                .worst = VERDICT_WARN,
+                .claim = "Every thread of a guest is protected from what runs on the other thread of its core.",
+                .examined =
+                        "Speculation_Store_Bypass and SpeculationIndirectBranch of every thread; /sys/devices/system/cpu/smt/active",
+                .rule = "vulnerable or enabled with SMT WARN",
+                .source =
+                        "Linux Documentation/userspace-api/spec_ctrl.rst; Documentation/admin-guide/hw-vuln/spectre.rst",
+                .remedy = "prctl(PR_SET_SPECULATION_CTRL) in the monitor, or nosmt",
+                .needs = "a kernel with /sys/devices/system/cpu/smt",
+                .guest = cpu_spec_guest,
+        },
+        {
+                .id = "CPU-SRSO",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_FAIL,
+                .claim = "A guest cannot steer returns of the host's kernel or of another guest.",
+                .examined = VULNERABILITIES "/spec_rstack_overflow",
+                .rule = "Vulnerable or no microcode FAIL; microcode alone WARN: it protects guests from each other, not the host",
+                .source = "Linux Documentation/admin-guide/hw-vuln/srso.rst",
+                .remedy = "update microcode and kernel; spec_rstack_overflow=safe-ret",
+                .needs = "a kernel with /sys/devices/system/cpu/vulnerabilities",
+                .host = cpu_srso_host,
+        },
+        {
+                .id = "CPU-UCODE",
+                .severity = SEVERITY_MEDIUM,
+                .worst = VERDICT_FAIL,
+                .claim = "All processors run the same microcode, and the kernel knows none newer.",
+                .examined = "/sys/devices/system/cpu/cpu*/microcode/version; " VULNERABILITIES "/old_microcode",
+                .rule = "different or old FAIL",
+                .source =
+                        "Linux Documentation/admin-guide/hw-vuln/old_microcode.rst; Firecracker docs/prod-host-setup.md",
+                .remedy = "update microcode, and restart the host",
+                .needs = "a host that is no virtual machine",
+                .host = cpu_ucode_host,
         },
         {.id = NULL},
 };

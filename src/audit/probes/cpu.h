@@ -17,6 +17,9 @@ char *cpu_vulnerability(struct audit *a, const char *name, int *ret_error);
 /* Shows that line. */
 void cpu_vulnerability_show(struct audit *a, struct finding *f, const char *name, const char *line);
 
+/* What such a line means for guests: PASS, FAIL or UNKNOWN. */
+enum verdict cpu_line_verdict(struct audit *a, const char *line);
+
 /* What is known about two threads of one core, from cpu_smt.c. */
 struct smt {
         int error; /* smt/active could not be read */
@@ -33,3 +36,6 @@ bool smt_guests_apart(struct audit *a);
 void cpu_smt_host(struct audit *a);
 void cpu_smtpair_pairs(struct audit *a);
 void cpu_share_pairs(struct audit *a);
+void cpu_srso_host(struct audit *a);
+void cpu_ucode_host(struct audit *a);
+void cpu_spec_guest(struct audit *a, struct guest *g);

@@ -235,5 +235,19 @@ const struct check checks_lifecycle[] = {
                 .needs = "",
                 .host = hib_host,
         },
+        {
+                .id = "LIFE-MIGR",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_WARN,
+                .claim =
+                        "No monitor has an unprotected connection by which a guest could be moved or managed from another host.",
+                .examined =
+                        "listening and connected TCP sockets of the monitor, except on loopback and of a user-mode network; tls-creds among its arguments",
+                .rule = "such a socket without keys for TLS WARN, with them UNKNOWN",
+                .source = "QEMU docs/system/security.rst",
+                .remedy = "migrate and manage through TLS or a Unix socket",
+                .needs = "CAP_SYS_PTRACE or the guest's own user",
+                .guest = life_migr_guest,
+        },
         {.id = NULL},
 };

@@ -4,3 +4,4 @@
 #include "audit/audit.h"
 
 void life_stale_host(struct audit *a);
+void life_migr_guest(struct audit *a, struct guest *g);

@@ -371,5 +371,17 @@ const struct check checks_resources[] = {
                 .needs = "",
                 .guest = res_oom_guest,
         },
+        {
+                .id = "RES-KTHR",
+                .severity = SEVERITY_LOW,
+                .worst = VERDICT_WARN,
+                .claim = "What the kernel does for a guest in threads of its own counts as the guest's.",
+                .examined = "/proc/PID/cgroup of kernel threads kvm-pit/TID and vhost-PID of the guest",
+                .rule = "in the root cgroup of cpu WARN",
+                .source = "Firecracker docs/prod-host-setup.md, on kvm-pit; Linux arch/x86/kvm/i8254.c",
+                .remedy = "move the thread into the guest's cgroup, or start guests without a PIT",
+                .needs = "",
+                .guest = res_kthr_guest,
+        },
         {.id = NULL},
 };

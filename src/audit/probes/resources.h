@@ -12,3 +12,4 @@ void res_rt_guest(struct audit *a, struct guest *g);
 void res_over_host(struct audit *a);
 void res_oom_guest(struct audit *a, struct guest *g);
 void res_nofile_guest(struct audit *a, struct guest *g);
+void res_kthr_guest(struct audit *a, struct guest *g);

@@ -205,6 +205,84 @@ void res_oom_guest(struct audit *a, struct guest *g)
                       least);
 }
 
+/* ---- threads of the kernel ---- */
+
+/* kvm-pit/TID, of the thread that made the timer, and vhost-PID of kernels before 6.4, where they are threads of the
+ * monitor. */
+static bool serves(const struct process *k, const struct guest *g)
+{
+        const char *number = text_has_prefix(k->comm, "kvm-pit/") ? k->comm + 8
+                             : text_has_prefix(k->comm, "vhost-") ? k->comm + 6
+                                                                  : NULL;
+        long tid = number ? strtol(number, NULL, 10) : 0;
+
+        for (size_t i = 0; number && i < g->vmm->threads.count; i++)
+                if (g->vmm->threads.items[i].tid == tid)
+                        return true;
+        return false;
+}
+
+/* The path in the hierarchy of cpu, from the text of /proc/PID/cgroup. */
+static char *cpu_path(struct audit *a, const char *text)
+{
+        char *copy = arena_text(a->arena, text), *line, *unified = NULL;
+
+        while ((line = text_next_line(&copy))) {
+                char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;
+
+                if (!path)
+                        continue;
+                *path++ = '\0';
+                controllers++;
+                if (*controllers == '\0')
+                        unified = path;
+                else if (strcmp(controllers, "cpu") == 0 || text_has_prefix(controllers, "cpu,") ||
+                         text_has_suffix(controllers, ",cpu"))
+                        return path;
+        }
+        return unified;
+}
+
+void res_kthr_guest(struct audit *a, struct guest *g)
+{
+        const struct process *k = NULL;
+        char *path = NULL, *question = NULL;
+        struct finding *f;
+
+        for (size_t i = 0; i < a->inv.kernel_threads.count; i++) {
+                struct answer answer;
+                int r;
+
+                if (!serves(a->inv.kernel_threads.items[i], g))
+                        continue;
+                k = a->inv.kernel_threads.items[i];
+                question = arena_printf(a->arena, "read /proc/%d/cgroup", k->pid);
+                r = observe(a->observer, &answer, "%s", question);
+                if (r < 0) {
+                        finding_unknown(a, g, r, question);
+                        return;
+                }
+                path = cpu_path(a, answer.bytes);
+                if (path && strcmp(path, "/") == 0)
+                        break;
+        }
+        if (!k) {
+                f = finding_add(a, VERDICT_PASS, g, "No thread of the kernel works for %s alone.", GUEST_MARK(a, g));
+                finding_showf(a, f, EVIDENCE_HOST, "names of kernel threads", "none of kvm-pit/TID, vhost-PID for it");
+                return;
+        }
+        f = finding_add(a,
+                        path && strcmp(path, "/") == 0 ? VERDICT_WARN
+                        : path                         ? VERDICT_PASS
+                                                       : VERDICT_UNKNOWN,
+                        g,
+                        path && strcmp(path, "/") == 0 ? "A thread of the kernel works for %s outside of its limits."
+                        : path ? "Threads of the kernel that work for %s are in a cgroup with limits."
+                               : "Whether a thread of the kernel that works for %s is limited is not known.",
+                        GUEST_MARK(a, g));
+        finding_showf(a, f, GUEST_OWNER(g), question, "%s: cpu %s", SHOW(a, k->comm), path ? SHOW(a, path) : "(none)");
+}
+
 /* ---- promises ---- */
 
 void res_over_host(struct audit *a)
