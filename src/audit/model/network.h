@@ -91,6 +91,7 @@ struct net_space {
         int addresses_error;
         struct net_listener_list *listeners;
         int listeners_error;
+        bool routes_read, metadata_dropped; /* a route drops what goes to the metadata address */
 };
 
 struct net_space_list {

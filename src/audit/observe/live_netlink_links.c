@@ -1,13 +1,15 @@
 /*
- * Interfaces, addresses and routes (rtnetlink(7)). NS is "self" for the auditor's own network namespace, or the pid of
- * a process in another.
+ * Interfaces, addresses and routes (rtnetlink(7)). NS is "self" for the auditor's own network namespace, or the pid
+ * of a process in another.
  *
- *   links NS          a line per interface: "INDEX NAME KIND WORD=VALUE...", with the words
- *                     flags (IFF_*, hex), oper, mac, master, link (index of the interface below, or of a veth's peer),
- * linkns (id of the namespace that link is in, where not this one), xdp=1; tun: owner, group (a number or none), type
- * (tun, tap), persist, multi_queue; bridge: vlan_filtering; of a port of a bridge: isolated, learning, flood,
- * mcast_flood, bpdu_guard, root_block, locked; macvlan, macvtap: mode. KIND is "-" for interfaces without one
- * (hardware). Behind an interface with virtual functions lines "vf INDEX N spoofchk=N trust=N vlan=N mac=MAC"
+ *   links NS          a line per interface: "INDEX NAME KIND WORD=VALUE..."; KIND is "-" for hardware. Words:
+ *                     flags (IFF_*, hex), oper, mac, master,
+ *                     link (index of the interface below, or of a veth's peer),
+ *                     linkns (id of the namespace that link is in, where not this one), xdp=1;
+ *                     tun: owner, group (a number or none), type (tun, tap), persist, multi_queue;
+ *                     bridge: vlan_filtering; macvlan, macvtap: mode;
+ *                     a port of a bridge: isolated, learning, flood, mcast_flood, bpdu_guard, root_block, locked.
+ *                     Behind an interface with virtual functions: "vf INDEX N spoofchk=N trust=N vlan=N mac=MAC"
  *   bridge-vlans NS   "INDEX VLAN" or "INDEX FIRST-LAST", for ports of bridges; a bridge itself is there, too
  *   ingress NS        "INDEX KIND" for each clsact or ingress queueing discipline: filters of tc(8) may be in it
  *   addresses NS      "INDEX inet|inet6 ADDRESS/LENGTH"

@@ -1,10 +1,12 @@
 /*
- * Packet filters (nf_tables). NS as in live_netlink_links.c.
+ * Packet filters (nf_tables). NS as in live_netlink_links.c. A kernel without nf_tables: no lines.
  *
- *   nft NS   "chain FAMILY TABLE NAME TYPE HOOK PRIORITY POLICY DEVICE" for each base chain; FAMILY inet, ip, ip6, arp,
- * bridge, netdev; POLICY accept or drop; DEVICE "-" where it has none, and "rule FAMILY TABLE CHAIN HANDLE WORD..." for
- * each rule: names of its expressions; cmp=HEX is what is compared with, verdict=accept, drop, jump, goto, return,
- * continue or queue. A kernel without nf_tables: no lines
+ *   nft NS   for each base chain "chain FAMILY TABLE NAME TYPE HOOK PRIORITY POLICY DEVICE":
+ *            FAMILY inet, ip, ip6, arp, bridge, netdev; POLICY accept or drop; DEVICE "-" where it has none;
+ *            for each rule "rule FAMILY TABLE CHAIN HANDLE WORD...": the names of its expressions, with
+ *            cmp=HEX     what is compared with
+ *            verdict=    accept, drop, jump, goto, return, continue or queue
+ *            target=NAME, match=NAME   of iptables
  *
  * Needs CAP_NET_ADMIN over the namespace (-EPERM).
  */
@@ -12,6 +14,7 @@
 #include <inttypes.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nf_tables_compat.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <string.h>
@@ -129,6 +132,10 @@ static char *expression_word(struct netlink_lines *out, const struct nlattr *exp
         name = netlink_text(out, e[NFTA_EXPR_NAME], "?");
         if (strcmp(name, "cmp") == 0)
                 return compare_word(out, e[NFTA_EXPR_DATA]);
+        if (strcmp(name, "target") == 0 || strcmp(name, "match") == 0) { /* of iptables; NFTA_MATCH_NAME is as much */
+                netlink_nested(e[NFTA_EXPR_DATA], d, NFTA_TARGET_NAME);
+                return arena_printf(live_arena(out->l), "%s=%s", name, netlink_text(out, d[NFTA_TARGET_NAME], "?"));
+        }
         if (strcmp(name, "immediate") != 0)
                 return name;
         netlink_nested(e[NFTA_EXPR_DATA], i, NFTA_IMMEDIATE_MAX);

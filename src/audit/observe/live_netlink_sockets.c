@@ -1,8 +1,9 @@
 /*
  * Sockets that wait for strangers, as sock_diag(7) has them. NS as in live_netlink_links.c.
  *
- *   listeners NS      "tcp ADDRESS PORT UID INODE INDEX" for each listening TCP socket and "udp ..." for each UDP
- * socket that is connected to nobody; ADDRESS 0.0.0.0 or :: for any; INDEX of the interface it is bound to, 0: any
+ *   listeners NS      "tcp ADDRESS PORT UID INODE INDEX" for each listening TCP socket, and
+ *                     "udp ..." for each UDP socket that is connected to nobody; ADDRESS 0.0.0.0 or :: for any;
+ *                     INDEX of the interface it is bound to, 0: any
  *   vsock-listeners   "CID PORT INODE" for each listening socket of AF_VSOCK; CID 4294967295: any. -ENOENT, -EINVAL:
  *                     the kernel cannot tell
  */

@@ -267,7 +267,8 @@ const struct check checks_network[] = {
                 .claim = "No Ethernet frame of one guest reaches the interface of another on this host.",
                 .examined =
                         "the bridge of each guest's interface, isolation and VLANs of its ports, rules of family bridge, "
-                        "tc and XDP; what bridges and namespaces are joined by (veth, Open vSwitch)",
+                        "tc and XDP; macvtaps on one interface; what bridges and namespaces are joined by (veth, Open "
+                        "vSwitch)",
                 .rule = "different bridges, all ports isolated, or VLANs that do not meet PASS; one bridge FAIL, also where only "
                         "one of two ports is isolated; UNKNOWN where rules decide. Bridges that meet outside of this host are "
                         "not seen; rules on IP packets alone (br_netfilter) stop no ARP and do not count",
@@ -275,6 +276,75 @@ const struct check checks_network[] = {
                 .remedy = "bridge link set dev TAP isolated on, for every guest's port",
                 .needs = NEEDS_RULES,
                 .pairs = network_l2_pairs,
+        },
+        {
+                .id = "NET-MACVTAP",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_FAIL,
+                .claim = "Macvtap interfaces of two guests exchange no frames on this host.",
+                .examined = "mode of each macvtap of a guest, and the interface below it",
+                .rule = "two in mode bridge on one interface FAIL; two in mode vepa UNKNOWN (the switch outside decides); mode "
+                        "private PASS",
+                .source = "Linux drivers/net/macvlan.c; linux/if_link.h, MACVLAN_MODE_*",
+                .remedy = "ip link set MACVTAP type macvtap mode private",
+                .needs = NEEDS_FDS,
+                .pairs = network_macvtap_pairs,
+        },
+        {
+                .id = "NET-MAC",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_FAIL,
+                .claim = "The guest cannot send frames with the Ethernet address of another.",
+                .examined =
+                        "locked and learning of the guest's port, the ports of its bridge, rules of family bridge, tc and XDP",
+                .rule = "in no bridge, nobody else in it, or a locked port that does not learn PASS; no rules FAIL; UNKNOWN where "
+                        "rules decide",
+                .source = "OpenStack security note OSSN-0027; libvirt nwfilter no-mac-spoofing; bridge(8), locked",
+                .remedy =
+                        "bridge link set dev TAP locked on learning off, with the guest's address in the bridge's table; or a "
+                        "rule for its source address",
+                .needs = NEEDS_RULES,
+                .guest = network_mac_guest,
+        },
+        {
+                .id = "NET-ARP-IP",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_FAIL,
+                .claim = "The guest cannot send with the IP address of another, or claim it by ARP.",
+                .examined =
+                        "rules of family bridge, tc and XDP at the guest's port; rules that bridged IP packets pass "
+                        "(bridge-nf-call-iptables); of an interface in no bridge rp_filter and the rules of forwarded packets",
+                .rule = "nobody hears it, or strict reverse path filtering PASS; rules for IP packets alone WARN; no rules FAIL; "
+                        "UNKNOWN where rules decide",
+                .source = "OpenStack security note OSSN-0027; libvirt nwfilter clean-traffic",
+                .remedy =
+                        "drop ARP, IP and neighbour discovery of other addresses than the guest's (libvirt: clean-traffic)",
+                .needs = NEEDS_RULES,
+                .guest = network_arp_guest,
+        },
+        {
+                .id = "NET-RA-DHCP",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_FAIL,
+                .claim = "The guest cannot make others send through it by router advertisements or DHCP.",
+                .examined = "who hears what the guest sends into its bridge; rules of family bridge, tc and XDP",
+                .rule = "nobody PASS; no rules FAIL; UNKNOWN where rules decide",
+                .source = "RFC 6104, RFC 6105 (RA-Guard); RFC 7610 (DHCPv6-Shield)",
+                .remedy = "drop ICMPv6 type 134 and UDP from ports 67 and 547 that come from the guest",
+                .needs = NEEDS_RULES,
+                .guest = network_ra_guest,
+        },
+        {
+                .id = "NET-FLOOD",
+                .severity = SEVERITY_MEDIUM,
+                .worst = VERDICT_WARN,
+                .claim = "The guest receives no frames for others, and does not speak with the bridge as a bridge.",
+                .examined = "flood, mcast_flood, isolated and bpdu_guard of the guest's port",
+                .rule = "flooded and not isolated, or BPDUs taken WARN",
+                .source = "bridge(8); Linux net/bridge/br_sysfs_if.c",
+                .remedy = "bridge link set dev TAP flood off mcast_flood off guard on",
+                .needs = NEEDS_FDS,
+                .guest = network_flood_guest,
         },
         {
                 .id = "NET-L3",

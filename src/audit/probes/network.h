@@ -18,6 +18,11 @@ void network_show_master(struct audit *a, struct finding *f, const struct nic *n
 void network_show_filter(struct audit *a, struct finding *f, struct net_space *s, const struct net_chain *chain);
 
 void network_l2_pairs(struct audit *a);
+void network_macvtap_pairs(struct audit *a);
+void network_flood_guest(struct audit *a, struct guest *g);
+void network_mac_guest(struct audit *a, struct guest *g);
+void network_arp_guest(struct audit *a, struct guest *g);
+void network_ra_guest(struct audit *a, struct guest *g);
 void network_l3_pairs(struct audit *a);
 void network_hostll_guest(struct audit *a, struct guest *g);
 void network_hostsvc_guest(struct audit *a, struct guest *g);

@@ -181,6 +181,75 @@ static void bridges_compare(struct l2 *l)
         pair_keys_shared(&keys, bridge_compare, l);
 }
 
+/* ---- macvtap ---- */
+
+static bool mode_is(struct l2 *l, const struct nic *n, const char *mode)
+{
+        char *own = net_link_word(l->a, n->link, "mode");
+
+        return own && strcmp(own, mode) == 0;
+}
+
+/* Frames pass between two interfaces in mode bridge (drivers/net/macvlan.c, macvlan_queue_xmit()); those in mode vepa
+ * are sent to the switch outside, which may send them back. */
+static void mode_compare(struct l2 *l, const struct pair_key *keys, size_t count, const char *mode, bool fails)
+{
+        const struct guest *first = NULL;
+        struct finding *f;
+        bool two = false;
+
+        for (size_t i = 0; i < count; i++) {
+                const struct nic *n = &l->net->nics.items[keys[i].extra];
+
+                if (!mode_is(l, n, mode))
+                        continue;
+                two = two || (first && first != n->guest);
+                first = n->guest;
+        }
+        if (!two)
+                return;
+        f = finding_add(l->a, fails ? VERDICT_FAIL : VERDICT_UNKNOWN, NULL,
+                        "Interfaces of these guests are macvtaps in mode %s on one interface of the host: %s.", mode,
+                        fails ? "frames pass between them"
+                              : "the switch that it is connected to decides whether frames pass between them");
+        if (!fails)
+                f->needs = "an active probe between the guests";
+        for (size_t i = 0; i < count; i++) {
+                const struct nic *n = &l->net->nics.items[keys[i].extra];
+
+                if (!mode_is(l, n, mode))
+                        continue;
+                finding_concern(l->a, f, n->guest);
+                network_show_nic(l->a, f, n);
+                l->settled[n->guest->index] = true;
+        }
+}
+
+static void macvtap_compare(void *ctx, const struct pair_key *keys, size_t count)
+{
+        mode_compare(ctx, keys, count, "bridge", true);
+        mode_compare(ctx, keys, count, "vepa", false);
+}
+
+static void macvtaps_compare(struct l2 *l)
+{
+        struct pair_key_list keys = {0};
+
+        for (size_t i = 0; i < l->net->nics.count; i++) {
+                const struct nic *n = &l->net->nics.items[i];
+                uint64_t space = n->space ? n->space->inode : 0;
+
+                if (!n->link || !n->macvtap)
+                        continue;
+                if (n->link->below_elsewhere) /* most likely the host's */
+                        space = l->a->host.ns[NS_NET];
+                *GROW(l->a->arena, &keys) =
+                        (struct pair_key){.value = {space, n->link->below}, .guest = n->guest->index, .extra = i};
+        }
+        pair_keys_sort(&keys);
+        pair_keys_shared(&keys, macvtap_compare, l);
+}
+
 /* ---- what is joined in other ways: connected components ---- */
 
 static size_t root_of(size_t *parent, size_t i)
@@ -254,15 +323,16 @@ static void component_compare(void *ctx, const struct pair_key *keys, size_t cou
         struct l2 *l = ctx;
         const struct nic *first = &l->net->nics.items[keys[0].extra];
         const struct net_link *bridge = net_link_master(first->space, first->link);
-        bool one = is_bridge(bridge);
+        bool one = is_bridge(bridge), macvtaps = first->macvtap;
         struct finding *f;
 
         for (size_t i = 1; i < count; i++) {
                 const struct nic *n = &l->net->nics.items[keys[i].extra];
 
                 one = one && net_link_master(n->space, n->link) == bridge;
+                macvtaps = macvtaps && n->macvtap && n->link->below == first->link->below;
         }
-        if (one) /* compared exactly */
+        if (one || macvtaps) /* compared exactly */
                 return;
         f = finding_add(
                 l->a, VERDICT_UNKNOWN, NULL,
@@ -349,7 +419,7 @@ static void l2_pass(struct l2 *l, struct guest *g)
                 network_show_none(l->a, f, g);
                 return;
         }
-        f = finding_add(l->a, VERDICT_PASS, g, "No frame of %s reaches an interface of another guest through a bridge.",
+        f = finding_add(l->a, VERDICT_PASS, g, "No frame of %s reaches an interface of another guest on this host.",
                         GUEST_MARK(l->a, g));
         FOR_EACH_NIC(l->net, g, n)
         {
@@ -368,8 +438,42 @@ void network_l2_pairs(struct audit *a)
                 l.settled[i] = network_unknown(a, g) || elsewhere(&l, g);
         }
         bridges_compare(&l);
+        macvtaps_compare(&l);
         components_compare(&l);
         for (size_t i = 0; i < a->inv.guests.count; i++)
                 if (!l.settled[i])
                         l2_pass(&l, a->inv.guests.items[i]);
+}
+
+static bool has_macvtap(const struct network *net, const struct guest *g)
+{
+        FOR_EACH_NIC(net, g, n)
+        if (n->macvtap)
+                return true;
+        return false;
+}
+
+void network_macvtap_pairs(struct audit *a)
+{
+        struct l2 l = {.a = a, .net = network(a), .settled = arena_array(a->arena, a->inv.guests.count, sizeof(bool))};
+
+        for (size_t i = 0; i < a->inv.guests.count; i++)
+                l.settled[i] = network_unknown(a, a->inv.guests.items[i]);
+        macvtaps_compare(&l);
+        for (size_t i = 0; i < a->inv.guests.count; i++) {
+                struct guest *g = a->inv.guests.items[i];
+                struct finding *f;
+
+                if (l.settled[i])
+                        continue;
+                if (has_macvtap(l.net, g))
+                        f = finding_add(a, VERDICT_PASS, g,
+                                        "No macvtap of another guest exchanges frames with that of %s.",
+                                        GUEST_MARK(a, g));
+                else
+                        f = finding_add(a, VERDICT_NA, g, "%s has no macvtap interface.", GUEST_MARK(a, g));
+                if (nic_count(l.net, g) == 0)
+                        network_show_none(a, f, g);
+                FOR_EACH_NIC(l.net, g, n) network_show_nic(a, f, n);
+        }
 }

@@ -222,30 +222,32 @@ static bool rule_drops(const struct net_filter *f, bool bridged)
                 bool here = strcmp(r->family, "netdev") == 0 || (strcmp(r->family, "bridge") == 0) == bridged;
 
                 if (here && strstr(r->words, "cmp=" METADATA) &&
-                    (strstr(r->words, "verdict=drop") || strstr(r->words, "reject")))
+                    (strstr(r->words, "verdict=drop") || strstr(r->words, "reject") ||
+                     strstr(r->words, "target=REJECT")))
                         return true;
         }
         return false;
 }
 
-static bool route_drops(struct audit *a, const struct net_space *s)
+static bool route_drops(struct audit *a, struct net_space *s)
 {
         static const char *const routes[] = {"inet 169.254.169.254/32 ", "inet 169.254.0.0/16 "};
         struct answer answer;
-        char *rest, *line;
+        char *rest = NULL, *line;
 
-        if (observe(a->observer, &answer, "routes %s", s->subject) < 0)
-                return false;
-        for (rest = answer.bytes; (line = text_next_line(&rest));)
+        if (!s->routes_read && observe(a->observer, &answer, "routes %s", s->subject) == 0)
+                rest = answer.bytes;
+        s->routes_read = true;
+        while (rest && (line = text_next_line(&rest)))
                 for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
                         const char *type = line + strlen(routes[i]);
 
                         if (text_has_prefix(line, routes[i]) &&
                             (text_has_prefix(type, "blackhole") || text_has_prefix(type, "unreachable") ||
                              text_has_prefix(type, "prohibit")))
-                                return true;
+                                s->metadata_dropped = true;
                 }
-        return false;
+        return s->metadata_dropped;
 }
 
 /* The bridge has a port that is no tap: frames may leave by it. */
