@@ -104,16 +104,23 @@ int cgroup_number(struct audit *a, const char *dir, const char *file, uint64_t *
         return 0;
 }
 
-/* Another guest has a process in the cgroup that is the first n bytes of path, or below it. */
-static bool holds_another(struct audit *a, const struct cgroup_mounts *m, const struct guest *g,
-                          enum cgroup_controller c, const char *path, size_t n)
+static const char *raw_path(const struct process *p, enum cgroup_controller c)
+{
+        const char *path = process_cgroup(p, v1_names[c]);
+
+        return path ? path : process_cgroup(p, "");
+}
+
+/* Another guest's monitor is in the cgroup that is the first n bytes of path, or below it. Asked for every guest: it
+ * does not look for mounts again. */
+static bool holds_another(const struct audit *a, const struct guest *g, enum cgroup_controller c, const char *path,
+                          size_t n)
 {
         for (size_t i = 0; i < a->inv.guests.count; i++) {
                 const struct guest *other = a->inv.guests.items[i];
-                struct cgroup_place place;
+                const char *theirs = other != g ? raw_path(other->vmm, c) : NULL;
 
-                if (other != g && cgroup_find(a, m, other->vmm, c, &place) == 0 && strncmp(place.path, path, n) == 0 &&
-                    (place.path[n] == '/' || place.path[n] == '\0'))
+                if (theirs && strncmp(theirs, path, n) == 0 && (theirs[n] == '/' || theirs[n] == '\0'))
                         return true;
         }
         return false;
@@ -182,7 +189,14 @@ void cgroup_limit_read(struct audit *a, const struct cgroup_mounts *m, const str
                 while (n > 0 && place.path[n - 1] == '/')
                         n--;
         }
-        l.shared = l.error == 0 && l.value != UINT64_MAX && holds_another(a, m, g, c, place.path, at);
+        if (l.error == 0 && l.value != UINT64_MAX) {
+                const char *raw = raw_path(p, c); /* ends with place.path, or is the mounted cgroup itself */
+                size_t skipped = strlen(raw) - (strcmp(place.path, "/") == 0 ? 0 : strlen(place.path));
+
+                if (strcmp(raw, "/") == 0)
+                        skipped = 0;
+                l.shared = holds_another(a, g, c, raw, skipped + at);
+        }
         *ret = l;
 }
 
