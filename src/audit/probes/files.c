@@ -107,5 +107,17 @@ const struct check checks_files[] = {
                 .needs = "CAP_SYS_PTRACE or the guest's own user",
                 .host = parents_host,
         },
+        {
+                .id = "FS-TTY",
+                .severity = SEVERITY_MEDIUM,
+                .worst = VERDICT_FAIL,
+                .claim = "A guest's processes have no terminal through which they could type for somebody else.",
+                .examined = "descriptors 0 to 2 of every process of the guest, and dev.tty.legacy_tiocsti",
+                .rule = "FAIL: a terminal that another guest has, too, or any while TIOCSTI works; WARN: another terminal",
+                .source = "TIOCSTI(2const); Documentation/admin-guide/sysctl, dev.tty.legacy_tiocsti",
+                .remedy = "start the monitor with /dev/null or a pipe; set dev.tty.legacy_tiocsti to 0",
+                .needs = "CAP_SYS_PTRACE or the guest's own user",
+                .host = tty_host,
+        },
         {.id = NULL},
 };

@@ -10,3 +10,4 @@ void jail_host(struct audit *a);
 void dirfd_guest(struct audit *a, struct guest *g);
 void mounts_guest(struct audit *a, struct guest *g);
 void parents_host(struct audit *a);
+void tty_host(struct audit *a);

@@ -116,5 +116,21 @@ const struct check checks_storage[] = {
                 .needs = "CAP_SYS_PTRACE or the guest's own user",
                 .guest = storage_lock_guest,
         },
+        {
+                .id = "STO-SHAREFS",
+                .severity = SEVERITY_HIGH,
+                .worst = VERDICT_FAIL,
+                .claim =
+                        "Each directory of the host's that a guest sees is that guest's alone, and its server is in a sandbox.",
+                .examined =
+                        "directories on the command lines of virtiofsd and of monitors (-fsdev, -virtfs, --9p, --shared-dir), each "
+                        "directory above them, disk images, and the root directory of each virtiofsd",
+                .rule = "FAIL: the host's root, a directory that contains or is another guest's or holds its image, a server with the "
+                        "host's root directory or --sandbox none",
+                .source = "virtiofsd README, sandbox modes; CVE-2020-35517 (virtiofsd), CVE-2023-2861 (9p)",
+                .remedy = "share a directory per guest, from a server with --sandbox namespace",
+                .needs = "CAP_SYS_PTRACE or the guest's own user",
+                .host = storage_sharefs_host,
+        },
         {.id = NULL},
 };
