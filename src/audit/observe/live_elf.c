@@ -107,14 +107,17 @@ static bool code_guarded(const unsigned char *code, size_t len)
 /* Maps nothing: a file that another shortens while it is read would end this process. */
 static int stack_guarded(const struct elf *e, bool *ret)
 {
+        uint64_t left = ELF_BYTES_MAX; /* segments of a hostile file may lie over each other */
+
         for (size_t i = 0; i < e->header.e_phnum; i++) {
                 const Elf64_Phdr *s = &e->segments[i];
                 _cleanup_free_ unsigned char *code = NULL;
                 ssize_t n;
 
                 if (s->p_type != PT_LOAD || !(s->p_flags & PF_X) ||
-                    !range_fits(s->p_offset, s->p_filesz, ELF_BYTES_MAX))
+                    !range_fits(s->p_offset, s->p_filesz, ELF_BYTES_MAX) || s->p_filesz > left)
                         continue;
+                left -= s->p_filesz;
                 code = malloc(s->p_filesz + 1);
                 if (!code)
                         return -ENOMEM;
