@@ -188,7 +188,7 @@ static void holders_quiet_guest(struct audit *a, struct guest *g)
 
 static void holders_host(struct audit *a)
 {
-        struct finding **of_guest = arena_array(a->arena, a->inv.guests.count, sizeof(*of_guest));
+        struct finding **of_guest = arena_array(a->arena, a->inv.guests.count, sizeof(struct finding *));
 
         for (size_t i = 0; i < a->inv.vms.count; i++) {
                 const struct vm_file *vm = a->inv.vms.items[i];

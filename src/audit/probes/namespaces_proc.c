@@ -14,7 +14,7 @@ static char *mount_path(struct arena *a, const char *text)
         for (const char *from = text; *from;) {
                 if (from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] >= '0' && from[2] <= '7' &&
                     from[3] >= '0' && from[3] <= '7') {
-                        *to++ = (char)((from[1] - '0') << 6 | (from[2] - '0') << 3 | (from[3] - '0'));
+                        *to++ = (char)(unsigned char)((from[1] - '0') << 6 | (from[2] - '0') << 3 | (from[3] - '0'));
                         from += 4;
                 } else
                         *to++ = *from++;
@@ -90,9 +90,7 @@ static struct sight mount_judge(struct audit *a, const struct guest *g, const st
         if (host < 0) {
                 s.verdict = VERDICT_UNKNOWN;
                 s.error = host;
-        } else if (host)
-                s.verdict = hides_others(m) && alone ? VERDICT_WARN : VERDICT_FAIL;
-        else if (shares_layer(a, g, LAYER_PIDNS))
+        } else if (host || shares_layer(a, g, LAYER_PIDNS))
                 s.verdict = hides_others(m) && alone ? VERDICT_WARN : VERDICT_FAIL;
         return s;
 }

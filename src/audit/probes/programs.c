@@ -89,7 +89,7 @@ static struct hardening hardening_read(struct audit *a, const struct process *p,
                 h.error = error;
                 h.question = arena_printf(a->arena, "read /proc/%d/personality", p->pid);
         }
-        if (h.error < 0)
+        if (h.error < 0 || !h.build || !h.build->text)
                 return h;
         build_judge(a, &h);
         for (size_t i = 0; !h.mapping && i < p->maps.count; i++)
