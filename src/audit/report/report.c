@@ -156,20 +156,44 @@ char *report_text_each(const struct report_view *v, const char *text, size_t gue
         return replace(v, text, guest);
 }
 
-/* A question about some process: nothing that every tenant may see, whatever its owner says. */
-static bool about_a_process(const char *question)
+/* The guest that a process belongs to, or that it guards. */
+static const struct guest *guest_of(const struct inventory *inv, pid_t pid)
 {
-        for (const char *p = strstr(question, "/proc/"); p; p = strstr(p + 1, "/proc/"))
-                if (isdigit((unsigned char)p[6]) && !(p[6] == '1' && !isdigit((unsigned char)p[7])))
+        const struct process *p = inventory_process(inv, pid);
+
+        for (size_t i = 0; p && !p->guest && i < inv->guests.count; i++)
+                if (inv->guests.items[i]->supervisor == p)
+                        return inv->guests.items[i];
+        return p ? p->guest : NULL;
+}
+
+/* Checks say whose evidence is; a question that names a process of somebody else by its number is not for a tenant,
+ * whatever they say. "stat /proc/812/ns/pid", "unix-sockets 812", "kcmp 812 3 900 4" */
+static bool asks_about_others(const struct report_view *v, const char *question, bool own)
+{
+        for (const char *p = question; *p; p++) {
+                const struct guest *g;
+
+                if (!isdigit((unsigned char)*p) || p == question || (p[-1] != ' ' && p[-1] != '/'))
+                        continue;
+                if (p[-1] == '/' && (p - question < 6 || memcmp(p - 6, "/proc/", 6) != 0))
+                        continue;
+                if (!own && p[-1] == '/' && strtol(p, NULL, 10) != 1)
                         return true;
+                g = guest_of(&v->audit->inv, (pid_t)strtol(p, NULL, 10));
+                if (g && g != v->tenant)
+                        return true;
+        }
         return false;
 }
 
 bool report_may_show(const struct report_view *v, const struct evidence *e)
 {
-        if (!v->tenant || e->owner == (int)v->tenant->index)
+        bool own = v->tenant && e->owner == (int)v->tenant->index;
+
+        if (!v->tenant)
                 return true;
-        return e->owner == EVIDENCE_HOST && !about_a_process(e->question);
+        return (own || e->owner == EVIDENCE_HOST) && !asks_about_others(v, e->question, own);
 }
 
 char *report_question(const struct report_view *v, const struct evidence *e)
