@@ -12,10 +12,35 @@ static const char *const v1_names[CGROUP_CONTROLLERS] = {
 
 #define V1_UNLIMITED (1ULL << 62) /* memory.limit_in_bytes is as many pages as a counter holds, in bytes */
 
+static const char *raw_path(const struct process *p, enum cgroup_controller c)
+{
+        const char *path = process_cgroup(p, v1_names[c]);
+
+        return path ? path : process_cgroup(p, "");
+}
+
+static int by_path(const void *x, const void *y)
+{
+        return strcmp(((const struct cgroup_tenant *)x)->path, ((const struct cgroup_tenant *)y)->path);
+}
+
 void cgroup_mounts_read(struct audit *a, struct cgroup_mounts *ret)
 {
         *ret = (struct cgroup_mounts){0};
         ret->error = mount_list_read(a->observer, "/proc/self/mountinfo", &ret->mounts);
+        for (int c = 0; c < CGROUP_CONTROLLERS; c++) {
+                struct cgroup_tenant_list *l = &ret->tenants[c];
+
+                for (size_t i = 0; i < a->inv.guests.count; i++) {
+                        const struct guest *g = a->inv.guests.items[i];
+                        const char *path = raw_path(g->vmm, (enum cgroup_controller)c);
+
+                        if (path)
+                                *GROW(a->arena, l) = (struct cgroup_tenant){.path = path, .guest = g};
+                }
+                if (l->count > 0)
+                        qsort(l->items, l->count, sizeof(l->items[0]), by_path);
+        }
 }
 
 static bool has_word(const char *list, const char *word)
@@ -104,25 +129,35 @@ int cgroup_number(struct audit *a, const char *dir, const char *file, uint64_t *
         return 0;
 }
 
-static const char *raw_path(const struct process *p, enum cgroup_controller c)
+/* The first of the list whose path is not before text. */
+static size_t tenant_search(const struct cgroup_tenant_list *l, const char *text)
 {
-        const char *path = process_cgroup(p, v1_names[c]);
+        size_t low = 0, high = l->count;
 
-        return path ? path : process_cgroup(p, "");
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+
+                if (strcmp(l->items[middle].path, text) < 0)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
 }
 
-/* Another guest's monitor is in the cgroup that is the first n bytes of path, or below it. Asked for every guest: it
- * does not look for mounts again. */
-static bool holds_another(const struct audit *a, const struct guest *g, enum cgroup_controller c, const char *path,
-                          size_t n)
+/* A guest other than g has its monitor in the cgroup that is the first n bytes of path, or below it. */
+static bool holds_another(struct audit *a, const struct cgroup_mounts *m, const struct guest *g,
+                          enum cgroup_controller c, const char *path, size_t n)
 {
-        for (size_t i = 0; i < a->inv.guests.count; i++) {
-                const struct guest *other = a->inv.guests.items[i];
-                const char *theirs = other != g ? raw_path(other->vmm, c) : NULL;
+        const struct cgroup_tenant_list *l = &m->tenants[c];
+        char *own = arena_copy(a->arena, path, n), *children = arena_printf(a->arena, "%s/", own);
 
-                if (theirs && strncmp(theirs, path, n) == 0 && (theirs[n] == '/' || theirs[n] == '\0'))
+        for (size_t i = tenant_search(l, own); i < l->count && strcmp(l->items[i].path, own) == 0; i++)
+                if (l->items[i].guest != g)
                         return true;
-        }
+        for (size_t i = tenant_search(l, children); i < l->count && text_has_prefix(l->items[i].path, children); i++)
+                if (l->items[i].guest != g)
+                        return true;
         return false;
 }
 
@@ -195,7 +230,7 @@ void cgroup_limit_read(struct audit *a, const struct cgroup_mounts *m, const str
 
                 if (strcmp(raw, "/") == 0)
                         skipped = 0;
-                l.shared = holds_another(a, g, c, raw, skipped + at);
+                l.shared = holds_another(a, m, g, c, raw, skipped + at);
         }
         *ret = l;
 }

@@ -6,12 +6,24 @@
 
 #include "audit/audit.h"
 
+enum cgroup_controller { CGROUP_MEMORY, CGROUP_CPU, CGROUP_PIDS, CGROUP_IO, CGROUP_CONTROLLERS };
+
+/* The cgroup of a guest's monitor. */
+struct cgroup_tenant {
+        const char *path; /* as in /proc/PID/cgroup */
+        const struct guest *guest;
+};
+
+struct cgroup_tenant_list {
+        struct cgroup_tenant *items; /* by path */
+        size_t count, room;
+};
+
 struct cgroup_mounts {
         struct mount_list mounts; /* as this auditor sees them */
         int error;
+        struct cgroup_tenant_list tenants[CGROUP_CONTROLLERS];
 };
-
-enum cgroup_controller { CGROUP_MEMORY, CGROUP_CPU, CGROUP_PIDS, CGROUP_IO, CGROUP_CONTROLLERS };
 
 struct cgroup_place {
         bool v1;
