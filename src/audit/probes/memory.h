@@ -36,3 +36,8 @@ void memory_backend_pairs(struct audit *a);
 void memory_swap_host(struct audit *a);
 void memory_core_guest(struct audit *a, struct guest *g);
 void memory_ecc_host(struct audit *a);
+
+/* probes/memory_inform.c: what is worth knowing. */
+void memory_text_pairs(struct audit *a);
+void memory_init_host(struct audit *a);
+void memory_confidential_guest(struct audit *a, struct guest *g);

@@ -330,16 +330,22 @@ void syscalls_action(struct audit *a, struct guest *g)
         for (size_t i = 0; i < filters->count; i++) {
                 const struct filter_chain *c = &filters->items[i];
                 struct name_text named = {0};
+                size_t refused = 0;
 
                 for (size_t k = 0; k < risky_calls_count; k++) {
                         const struct seccomp_data d =
                                 call_of(risky_calls[k].nr, AUDIT_ARCH_X86_64, risky_calls[k].typical[0]);
                         uint32_t action = filter_chain_action(c, &d);
 
-                        if (risky_calls[k].risk == RISK_TAKEOVER && action != SECCOMP_RET_KILL_PROCESS)
+                        if (risky_calls[k].risk != RISK_TAKEOVER || action == SECCOMP_RET_ALLOW)
+                                continue; /* what is allowed is SYS-POLICY's */
+                        refused++;
+                        if (action != SECCOMP_RET_KILL_PROCESS)
                                 name_add(a, &named, risky_calls[k].name,
                                          arena_printf(a->arena, " %s", action_name(action)));
                 }
+                if (!refused)
+                        name_add(a, &named, "nothing is refused", "");
                 if (!named.count)
                         continue;
                 f->verdict = f->unsoftened = VERDICT_WARN;
