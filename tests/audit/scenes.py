@@ -1,0 +1,329 @@
+#!/usr/bin/python3
+"""
+Hosts to audit: each scene starts two guests, "red" and "blue", in one way, audits them, and ends them.
+
+    tests/audit/scenes.py [--record DIR] SCENE...    as root, in tools/lab; SCENE.json (and SCENE.recording) come to DIR
+
+All but the baselines differ from a baseline (`base`) by one planted hole, which the audit must find by the ids in `worse` and by
+no other.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("BULKHEAD_BUILD", ROOT / "build"))
+GUEST = BUILD / "guests/hlt.elf"
+CGROUPS = Path("/sys/fs/cgroup")
+UIDS = {"red": 70001, "blue": 70002}
+SANDBOX = "on,obsolete=deny,spawn=deny"  # elevateprivileges=deny would forbid -runas
+START_S = 40
+
+
+class Stage:
+    """What a scene has put on the host; all of it goes away again."""
+
+    def __init__(self, out):
+        self.out = out
+        self.dir = Path(tempfile.mkdtemp(prefix="scene-", dir="/run"))
+        self.dir.chmod(0o755)
+        self.processes = []
+        self.undo = contextlib.ExitStack()
+
+    def start(self, command, **options):
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, start_new_session=True, **options)
+        self.processes.append(process)
+        return process
+
+    def cgroup(self, name, memory="512M"):
+        group = CGROUPS / f"scene-{name}"
+        group.mkdir()
+        self.undo.callback(self.remove_cgroup, group)
+        (group / "memory.max").write_text(memory)
+        (group / "memory.swap.max").write_text("0")
+        (group / "pids.max").write_text("64")
+        (group / "cpu.max").write_text("100000 100000")
+        return group
+
+    @staticmethod
+    def remove_cgroup(group):
+        for _ in range(200):
+            try:
+                group.rmdir()
+                return
+            except OSError:
+                time.sleep(0.02)
+        raise RuntimeError(f"{group} stays busy")
+
+    def disk(self, name, owner):
+        directory = self.dir / f"{name}.d"
+        directory.mkdir(mode=0o700)
+        os.chown(directory, owner, owner)
+        image = directory / "disk.raw"
+        image.write_bytes(b"\0" * (4 << 20))
+        image.chmod(0o600)
+        os.chown(image, owner, owner)
+        return image
+
+    def tap(self, name, owner, bridge):
+        run("ip", "tuntap", "add", name, "mode", "tap", "user", str(owner))
+        self.undo.callback(run, "ip", "link", "del", name)
+        if bridge:
+            run("ip", "link", "set", name, "master", bridge)
+        run("ip", "link", "set", name, "up")
+        return name
+
+    def bridge(self, name):
+        run("ip", "link", "add", name, "type", "bridge")
+        self.undo.callback(run, "ip", "link", "del", name)
+        Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
+        run("ip", "link", "set", name, "up")
+        return name
+
+    def close(self):
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        self.undo.close()
+        shutil.rmtree(self.dir)
+
+
+def run(*command):
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+
+def enter(group):
+    """For preexec_fn: into the cgroup."""
+    return lambda: (group / "cgroup.procs").write_text("0") if group else None
+
+
+def qemu(stage, name, *arguments, uid=None, sandbox=True, hardened=True, disk=None, memory=None):
+    """A QEMU with a bare-metal guest. hardened=False: as its manual shows it, as root, with its default devices."""
+    command = ["qemu-system-x86_64", "-name", f"guest={name},debug-threads=on", "-accel", "kvm", "-display", "none",
+               "-kernel", str(GUEST)]
+    group = None
+    if hardened:
+        uid = uid or UIDS[name]
+        memory = memory or "memory-backend-memfd,id=ram,size=64M,share=on"
+        command += ["-M", "microvm,mem-merge=off,dump-guest-core=off,memory-backend=ram", "-nodefaults", "-no-user-config",
+                    "-object", memory, "-m", "64", "-runas", f"{uid}:{uid}"]
+        group = stage.cgroup(name)
+        if sandbox:
+            command += ["-sandbox", SANDBOX]
+        if disk:
+            command += ["-drive", f"file={disk},format=raw,if=none,id=disk,file.locking=off",
+                        "-device", "virtio-blk-device,drive=disk,share-rw=on"]
+    else:
+        command += ["-m", "64"]
+    return stage.start([*command, *arguments], preexec_fn=enter(group))
+
+
+def pair(stage, *arguments, **options):
+    for name in UIDS:
+        qemu(stage, name, *arguments, **options)
+
+
+@dataclass
+class Scene:
+    start: object
+    base: str = ""
+    worse: set = field(default_factory=set)  # ids whose worst verdict is worse than in the base
+    append: str = ""                         # for the lab's kernel
+
+
+SCENES = {}
+
+
+def scene(base="", worse=()):
+    def add(function):
+        SCENES[function.__name__] = Scene(function, base, set(worse))
+        return function
+    return add
+
+
+@scene()
+def separate(stage):
+    """QEMU with -sandbox on and -runas, each with its own uid, disk and cgroup."""
+    for name, uid in UIDS.items():
+        qemu(stage, name, disk=stage.disk(name, uid))
+
+
+@scene()
+def root_plain(stage):
+    """QEMU as root, with no hardening at all."""
+    pair(stage, hardened=False)
+
+
+@scene("separate", ["STO-RW"])
+def shared_disk(stage):
+    disk = stage.disk("red", UIDS["red"])
+    pair(stage, disk=disk)
+
+
+@scene("separate", ["PRIV-UIDUNIQ"])
+def same_uid(stage):
+    for name in UIDS:
+        qemu(stage, name, uid=70001, disk=stage.disk(name, 70001))
+
+
+@scene("separate", ["MEM-SHRW"])
+def shared_memory(stage):
+    for name, uid in UIDS.items():
+        qemu(stage, name, "-object", f"memory-backend-file,id=shared,size=16M,share=on,mem-path={stage.dir}/shared",
+             disk=stage.disk(name, uid))
+
+
+def with_taps(stage, bridges):
+    for name, uid in UIDS.items():
+        tap = stage.tap(f"tap-{name}", uid, bridges[name])
+        qemu(stage, name, "-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no",
+             "-device", "virtio-net-device,netdev=net", disk=stage.disk(name, uid))
+
+
+@scene()
+def own_bridges(stage):
+    with_taps(stage, {name: stage.bridge(f"br-{name}") for name in UIDS})
+
+
+@scene("own_bridges", ["NET-L2"])
+def shared_bridge(stage):
+    bridge = stage.bridge("br-both")
+    with_taps(stage, {name: bridge for name in UIDS})
+
+
+DOMAIN = """<domain type='kvm'>
+  <name>{name}</name>
+  <memory unit='MiB'>64</memory>
+  <vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='q35'>hvm</type><kernel>{guest}</kernel></os>
+  <on_poweroff>destroy</on_poweroff>
+  <devices>
+    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+    <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>
+    <memballoon model='none'/>
+  </devices>
+</domain>
+"""
+
+
+@scene()
+def libvirt(stage):
+    """Debian's libvirt as it comes, with AppArmor."""
+    images = Path("/var/lib/libvirt/images")
+    images.mkdir(parents=True, exist_ok=True)
+    guest = images / "guest.elf"
+    shutil.copy(GUEST, guest)
+    guest.chmod(0o644)
+    os.chmod("/dev/kvm", 0o660)
+    shutil.chown("/dev/kvm", "root", "kvm")
+    run("apparmor_parser", "-r", "/etc/apparmor.d/usr.sbin.libvirtd", "/etc/apparmor.d/usr.lib.libvirt.virt-aa-helper")
+    stage.start(["virtlogd"])
+    stage.start(["libvirtd"])
+    wait_for(lambda: Path("/run/libvirt/libvirt-sock").exists(), "libvirtd's socket", 30)
+    for name in UIDS:
+        disk = images / f"{name}.raw"
+        disk.write_bytes(b"\0" * (4 << 20))
+        disk.chmod(0o600)
+        xml = stage.dir / f"{name}.xml"
+        xml.write_text(DOMAIN.format(name=name, guest=guest, disk=disk), encoding="utf-8")
+        run("virsh", "-q", "create", str(xml))
+        stage.undo.callback(subprocess.run, ["virsh", "-q", "destroy", name], check=False)
+    # The daemon must still be there to destroy them.
+    stage.undo.callback(lambda: None)
+
+
+@scene()
+def bulkhead(stage):
+    for name in UIDS:
+        stage.start([str(BUILD / "bulkhead"), "run", name, "--kernel", str(GUEST), "--mem", "64M"])
+
+
+def wait_for(condition, what, timeout=START_S):
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            raise RuntimeError(f"no {what} within {timeout} s")
+        time.sleep(0.1)
+
+
+def machines():
+    """Processes that hold a virtual machine and have run it."""
+    found = 0
+    for proc in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if "kvm-vcpu" in (proc / "maps").read_text(errors="replace") and \
+                    int((proc / "stat").read_text().rsplit(")", 1)[1].split()[40]) > 0:
+                found += 1
+    return found
+
+
+def audit(out, name):
+    command = [str(BUILD / "bulkhead-audit"), "--deep", "--json", "--record", str(out / f"{name}.recording")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode not in (0, 6, 10):
+        raise RuntimeError(f"the audit ended with status {done.returncode}")
+    (out / f"{name}.json").write_bytes(done.stdout)
+    return json.loads(done.stdout)
+
+
+def play(name, out):
+    stage = Stage(out)
+    try:
+        SCENES[name].start(stage)
+        try:
+            wait_for(lambda: machines() >= 2, "two running guests")
+        except RuntimeError as error:
+            said = [f"{p.args[0]} ended with {p.returncode}: {p.stderr.read().decode(errors='replace')}"
+                    for p in stage.processes if p.poll() is not None]
+            raise RuntimeError(f"{error}; {' '.join(said)}") from None
+        return audit(out, name)
+    finally:
+        stage.close()
+
+
+def worst(report):
+    """The worst verdict of each id."""
+    order = ["NA", "PASS", "WARN", "UNKNOWN", "FAIL"]
+    found = {}
+    for finding in report["findings"]:
+        found[finding["id"]] = max(found.get(finding["id"], 0), order.index(finding["verdict"]))
+    return found
+
+
+def worse(report, base):
+    """Ids whose worst verdict is worse than in the base."""
+    now, before = worst(report), worst(base)
+    return {id for id, verdict in now.items() if verdict > before.get(id, 0) and verdict > 1}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--record", type=Path, default=Path(os.environ.get("LAB_OUT", ".")))
+    parser.add_argument("scenes", nargs="*", default=list(SCENES))
+    options = parser.parse_args()
+    failed = []
+    for name in options.scenes:
+        start = time.monotonic()
+        try:
+            report = play(name, options.record)
+            print(f"{name}: {len(report['guests'])} guests, {report['counts']}, {time.monotonic() - start:.0f} s", flush=True)
+        except (RuntimeError, subprocess.CalledProcessError) as error:
+            failed.append(name)
+            print(f"{name}: FAILED: {error}", flush=True)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
