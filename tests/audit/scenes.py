@@ -10,10 +10,12 @@ no other.
 
 import argparse
 import contextlib
+import fcntl
 import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,7 @@ BUILD = Path(os.environ.get("BULKHEAD_BUILD", ROOT / "build"))
 GUEST = BUILD / "guests/hlt.elf"
 CGROUPS = Path("/sys/fs/cgroup")
 UIDS = {"red": 70001, "blue": 70002}
+TUNSETIFF, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x400454ca, 0x0002, 0x1000, 0x4000  # linux/if_tun.h
 SANDBOX = "on,obsolete=deny,spawn=deny"  # elevateprivileges=deny would forbid -runas
 START_S = 40
 
@@ -38,7 +41,8 @@ class Stage:
         self.dir = Path(tempfile.mkdtemp(prefix="scene-", dir="/run"))
         self.dir.chmod(0o755)
         self.processes = []
-        self.undo = contextlib.ExitStack()
+        self.undo = contextlib.ExitStack()       # when all processes have ended
+        self.guests_end = contextlib.ExitStack()  # before
 
     def start(self, command, **options):
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -76,13 +80,13 @@ class Stage:
         os.chown(image, owner, owner)
         return image
 
-    def tap(self, name, owner, bridge):
-        run("ip", "tuntap", "add", name, "mode", "tap", "user", str(owner))
-        self.undo.callback(run, "ip", "link", "del", name)
-        if bridge:
-            run("ip", "link", "set", name, "master", bridge)
-        run("ip", "link", "set", name, "up")
-        return name
+    def tap(self, name, bridge):
+        """A descriptor of a new tap interface, which goes with its last descriptor."""
+        tun = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+        self.undo.callback(os.close, tun)
+        fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
+        run("ip", "link", "set", name, "master", bridge, "up")
+        return tun
 
     def bridge(self, name):
         run("ip", "link", "add", name, "type", "bridge")
@@ -92,6 +96,7 @@ class Stage:
         return name
 
     def close(self):
+        self.guests_end.close()
         for process in self.processes:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -109,7 +114,8 @@ def enter(group):
     return lambda: (group / "cgroup.procs").write_text("0") if group else None
 
 
-def qemu(stage, name, *arguments, uid=None, sandbox=True, hardened=True, disk=None, memory=None):
+def qemu(stage, name, *arguments, uid=None, sandbox=True, hardened=True, disk=None, memory=None,
+         fds=()):
     """A QEMU with a bare-metal guest. hardened=False: as its manual shows it, as root, with its default devices."""
     command = ["qemu-system-x86_64", "-name", f"guest={name},debug-threads=on", "-accel", "kvm", "-display", "none",
                "-kernel", str(GUEST)]
@@ -117,6 +123,7 @@ def qemu(stage, name, *arguments, uid=None, sandbox=True, hardened=True, disk=No
     if hardened:
         uid = uid or UIDS[name]
         memory = memory or "memory-backend-memfd,id=ram,size=64M,share=on"
+        command = ["unshare", "--ipc", "--net", "--uts", *command]
         command += ["-M", "microvm,mem-merge=off,dump-guest-core=off,memory-backend=ram", "-nodefaults", "-no-user-config",
                     "-object", memory, "-m", "64", "-runas", f"{uid}:{uid}"]
         group = stage.cgroup(name)
@@ -127,7 +134,7 @@ def qemu(stage, name, *arguments, uid=None, sandbox=True, hardened=True, disk=No
                         "-device", "virtio-blk-device,drive=disk,share-rw=on"]
     else:
         command += ["-m", "64"]
-    return stage.start([*command, *arguments], preexec_fn=enter(group))
+    return stage.start([*command, *arguments], preexec_fn=enter(group), pass_fds=fds)
 
 
 def pair(stage, *arguments, **options):
@@ -187,9 +194,9 @@ def shared_memory(stage):
 
 def with_taps(stage, bridges):
     for name, uid in UIDS.items():
-        tap = stage.tap(f"tap-{name}", uid, bridges[name])
-        qemu(stage, name, "-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no",
-             "-device", "virtio-net-device,netdev=net", disk=stage.disk(name, uid))
+        tap = stage.tap(f"tap-{name}", bridges[name])
+        qemu(stage, name, "-netdev", f"tap,id=net,fd={tap}", "-device", "virtio-net-device,netdev=net",
+             disk=stage.disk(name, uid), fds=[tap])
 
 
 @scene()
@@ -229,6 +236,9 @@ def libvirt(stage):
     os.chmod("/dev/kvm", 0o660)
     shutil.chown("/dev/kvm", "root", "kvm")
     run("apparmor_parser", "-r", "/etc/apparmor.d/usr.sbin.libvirtd", "/etc/apparmor.d/usr.lib.libvirt.virt-aa-helper")
+    # Asking QEMU what it can do takes a minute in software: nobody may lose patience meanwhile.
+    with open("/etc/libvirt/libvirtd.conf", "a", encoding="utf-8") as settings:
+        settings.write("keepalive_interval = -1\n")
     stage.start(["virtlogd"])
     stage.start(["libvirtd"])
     wait_for(lambda: Path("/run/libvirt/libvirt-sock").exists(), "libvirtd's socket", 30)
@@ -238,10 +248,8 @@ def libvirt(stage):
         disk.chmod(0o600)
         xml = stage.dir / f"{name}.xml"
         xml.write_text(DOMAIN.format(name=name, guest=guest, disk=disk), encoding="utf-8")
-        run("virsh", "-q", "create", str(xml))
-        stage.undo.callback(subprocess.run, ["virsh", "-q", "destroy", name], check=False)
-    # The daemon must still be there to destroy them.
-    stage.undo.callback(lambda: None)
+        run("virsh", "-q", "-k", "0", "create", str(xml))
+        stage.guests_end.callback(subprocess.run, ["virsh", "-q", "destroy", name], check=False)
 
 
 @scene()
@@ -293,19 +301,21 @@ def play(name, out):
         stage.close()
 
 
+ORDER = ["NA", "PASS", "WARN", "UNKNOWN", "FAIL"]
+
+
 def worst(report):
-    """The worst verdict of each id."""
-    order = ["NA", "PASS", "WARN", "UNKNOWN", "FAIL"]
+    """The worst verdict of each id, as an index into ORDER."""
     found = {}
     for finding in report["findings"]:
-        found[finding["id"]] = max(found.get(finding["id"], 0), order.index(finding["verdict"]))
+        found[finding["id"]] = max(found.get(finding["id"], 0), ORDER.index(finding["verdict"]))
     return found
 
 
 def worse(report, base):
     """Ids whose worst verdict is worse than in the base."""
     now, before = worst(report), worst(base)
-    return {id for id, verdict in now.items() if verdict > before.get(id, 0) and verdict > 1}
+    return {id for id, verdict in now.items() if verdict > max(before.get(id, 0), ORDER.index("PASS"))}
 
 
 def main():
