@@ -7,6 +7,7 @@ from pathlib import Path
 import sources
 
 sys.path.append(str(sources.ROOT / "tools"))
+import audit_checks  # pylint: disable=wrong-import-position
 import policy_stats  # pylint: disable=wrong-import-position
 
 BUILD = Path(os.environ.get("BULKHEAD_BUILD", sources.ROOT / "build"))
@@ -31,6 +32,12 @@ def test_layers():
 def test_filters():
     assert policy_stats.names() == {name for name, *_ in policy_stats.FILTERS}
     assert policy_stats.table() in JAIL, "put the output of tools/policy_stats.py there"
+
+
+def test_audit_checks():
+    text = (sources.ROOT / "docs/audit.md").read_text()
+    assert text.split("<!-- checks -->\n")[1].split("\n<!-- /checks -->")[0] == audit_checks.table(), \
+        "put the output of tools/audit_checks.py there"
 
 
 def test_descriptors():
