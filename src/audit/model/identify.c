@@ -107,6 +107,25 @@ static bool in_libvirt_cgroup(const struct process *p)
         return false;
 }
 
+/* bulkhead's guests have a cgroup .../bulkhead/NAME; one of a user without cgroups is named as `bulkhead run NAME` was told. */
+static const char *bulkhead_name(const struct guest *g)
+{
+        const struct process *supervisor = g->supervisor;
+
+        for (size_t i = 0; i < g->vmm->cgroups.count; i++) {
+                const char *path = g->vmm->cgroups.items[i].path, *name = strrchr(path, '/');
+
+                if (name && name - path >= 9 && strncmp(name - 9, "/bulkhead", 9) == 0)
+                        return name + 1;
+        }
+        if (!supervisor)
+                return NULL;
+        for (size_t i = 0; i + 1 < supervisor->argc; i++)
+                if (strcmp(supervisor->argv[i], "run") == 0 && supervisor->argv[i + 1][0] != '-')
+                        return supervisor->argv[i + 1];
+        return supervisor->argc == 2 ? supervisor->argv[1] : NULL;
+}
+
 static char *name_of(struct observer *o, const struct guest *g)
 {
         const struct process *p = g->vmm;
@@ -118,8 +137,8 @@ static char *name_of(struct observer *o, const struct guest *g)
                 claimed = option(p, "--id");
         else if (strcmp(g->kind, "kvmtool") == 0)
                 claimed = option(p, "--name");
-        else if (strcmp(g->kind, "bulkhead") == 0 && g->supervisor && g->supervisor->argc > 1)
-                claimed = g->supervisor->argv[1];
+        else if (strcmp(g->kind, "bulkhead") == 0)
+                claimed = bulkhead_name(g);
         if (!claimed || !*claimed)
                 claimed = arena_printf(o->arena, "%s-%d", p->comm, p->pid);
         return text_printable(o->arena, claimed, strlen(claimed), TEXT_NAME_MAX, false);
