@@ -107,23 +107,23 @@ static bool in_libvirt_cgroup(const struct process *p)
         return false;
 }
 
-/* bulkhead's guests have a cgroup .../bulkhead/NAME; one of a user without cgroups is named as `bulkhead run NAME` was told. */
+/* As `bulkhead run NAME` was told; where a file said it, by the cgroup .../bulkhead/NAME. */
 static const char *bulkhead_name(const struct guest *g)
 {
         const struct process *supervisor = g->supervisor;
 
+        if (supervisor && supervisor->argc == 2)
+                return supervisor->argv[1];
+        for (size_t i = 0; supervisor && i + 1 < supervisor->argc; i++)
+                if (strcmp(supervisor->argv[i], "run") == 0 && supervisor->argv[i + 1][0] != '-')
+                        return supervisor->argv[i + 1];
         for (size_t i = 0; i < g->vmm->cgroups.count; i++) {
                 const char *path = g->vmm->cgroups.items[i].path, *name = strrchr(path, '/');
 
                 if (name && name - path >= 9 && strncmp(name - 9, "/bulkhead", 9) == 0)
                         return name + 1;
         }
-        if (!supervisor)
-                return NULL;
-        for (size_t i = 0; i + 1 < supervisor->argc; i++)
-                if (strcmp(supervisor->argv[i], "run") == 0 && supervisor->argv[i + 1][0] != '-')
-                        return supervisor->argv[i + 1];
-        return supervisor->argc == 2 ? supervisor->argv[1] : NULL;
+        return NULL;
 }
 
 static char *name_of(struct observer *o, const struct guest *g)
