@@ -6,6 +6,7 @@ names and inodes.
 usage: tests/audit/many.py GUESTS [FIXTURE] >many.fixture
 """
 
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -44,13 +45,25 @@ def own_numbers(text, found):
     return numbers
 
 
-def copy(text, index, numbers):
-    pid = FIRST_PID + index * PIDS
-    text = re.sub(r"\b100([0-3])\b", lambda m: str(pid + int(m[1])), text)
-    text = re.sub(r"\balpha\b", f"guest{index}", text)
-    text = re.sub(rf"\b{FIRST_UID}\b", str(FIRST_UID + (index + 2) * UIDS), text)
-    text = re.sub(r"\b0:40\b", f"0:{100 + index}", text)  # its root's device
-    return re.sub(r"\b\d{4,}\b", lambda m: str(int(m[0]) + 1000000 * (index + 1)) if m[0] in numbers else m[0], text)
+def copier(text, numbers):
+    """A function that makes the copy with that index."""
+    own = "|".join(sorted(numbers))
+    parts = re.split(rf"(alpha|\b100[0-3]\b|\b{FIRST_UID}\b|\b0:40\b|\b(?:{own})\b)", text)
+
+    def copy(index):
+        def other(part):
+            if part == "alpha":  # behind \x00, too
+                return f"guest{index}"
+            if part == "0:40":  # the device of its root
+                return f"0:{100 + index}"
+            if part == str(FIRST_UID):
+                return str(FIRST_UID + (index + 2) * UIDS)
+            if part in numbers:
+                return str(int(part) + 1000000 * (index + 1))
+            return str(FIRST_PID + index * PIDS + int(part) - 1000)
+        changed = {part: other(part) for part in set(parts[1::2])}
+        return "".join(changed.get(part, part) if odd else part for odd, part in zip(itertools.cycle((False, True)), parts))
+    return copy
 
 
 def comparisons(pids):
@@ -70,12 +83,13 @@ def many(guests, base=BASE):
     alphas = [(question, lines) for question, lines in found if is_alphas(question, lines)]
     numbers = own_numbers("\n".join(line for _, lines in alphas for line in lines), alphas)
     one = "\n".join(line for _, lines in alphas for line in lines)
+    copy = copier(one, numbers)
     listed = next(lines for question, lines in found if question == "list /proc")[1:]
     pids = sorted({int(line[1:]) for line in listed if line[1:].isdigit()})
     copies = [FIRST_PID + index * PIDS for index in range(guests)]
     yield text.rstrip("\n")
     for index in range(guests):
-        yield copy(one, index, numbers)
+        yield copy(index)
     yield "? list /proc"
     for pid in sorted(pids + copies + [pid + 1 for pid in copies]):
         yield f"|{pid}"
