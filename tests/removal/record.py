@@ -24,7 +24,7 @@ def main():
     directory.mkdir(exist_ok=True)
     for unit in sys.argv[2:]:
         with tempfile.TemporaryDirectory() as cwd:
-            found, _ = removal_guest.look(removal_guest.LEAVE_OUT / unit / "bulkhead", cwd)
+            found, *_ = removal_guest.look(removal_guest.LEAVE_OUT / unit / "bulkhead", cwd)
         (directory / f"{unit}.json").write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Starts a guest in which a unit that is left out has left something behind to be seen, and collects its facts."""
+"""Starts guests in which a unit that is left out has left something behind to be seen, and collects what is to be known."""
 
 import ctypes
 import os
@@ -6,6 +6,7 @@ import resource
 import subprocess
 from pathlib import Path
 
+import audit_table
 import facts
 import proc
 from bulkhead import BUILD, Guests
@@ -52,20 +53,29 @@ def _block_device():
     return found[0]
 
 
+def _start(guests, program, planted):
+    guest = guests.start("hlt", "--io-limit", f"{_block_device()},rbps=1M", program=program,
+                         popen={"pass_fds": [planted], "extra_groups": [PLANTED_GROUP],
+                                "preexec_fn": _plant})
+    guest.wait_output(rb"halted\n")
+    return guest
+
+
 def look(program, cwd):
-    """The facts of a guest of this program, which has ended when this returns, and what bulkhead has said."""
+    """The facts of a guest of this program, what bulkhead has said, and what the auditor says of the guest and a second one
+    of its kind. Both have ended when this returns."""
     guests = Guests(cwd)
     planted = os.open("/", os.O_RDONLY)
     try:
-        guest = guests.start("hlt", "--io-limit", f"{_block_device()},rbps=1M", program=program,
-                             popen={"pass_fds": [planted], "extra_groups": [PLANTED_GROUP],
-                                    "preexec_fn": _plant})
-        guest.wait_output(rb"halted\n")
+        neighbour = _start(guests, program, planted)
+        guest = _start(guests, program, planted)
+        audited = audit_table.verdicts(guest.name, neighbour.name)
+        neighbour.close()
         vmm, = proc.children(guest.supervisor)
         found = facts.collect(guest.name, vmm, guest.supervisor)
         guest.read()
         assert guest.status_now() is None
-        return found, guest.said
+        return found, guest.said, audited
     finally:
         os.close(planted)
         guests.close()
