@@ -1,6 +1,6 @@
 /*
- * bulkhead-audit: the program behind `bulkhead audit`. It finds every KVM guest of the host, examines each boundary of each
- * guest and of each pair, and reports. It changes nothing, and with --deep stops threads for milliseconds.
+ * bulkhead-audit: the program behind `bulkhead audit`. It finds every KVM guest of the host, examines each boundary of
+ * each guest and of each pair, and reports. It changes nothing, and with --deep stops threads for milliseconds.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -41,7 +41,8 @@ static const struct guest *tenant_find(const struct audit *a, const char *name, 
         for (size_t i = 0; i < a->inv.guests.count; i++)
                 if (strcmp(a->inv.guests.items[i]->name, name) == 0)
                         return a->inv.guests.items[i];
-        err_bad(e, STATUS_NAME, "audit guest \"%s\": there is no KVM guest of that name; bulkhead audit lists them all", name);
+        err_bad(e, STATUS_NAME, "audit guest \"%s\": there is no KVM guest of that name; bulkhead audit lists them all",
+                name);
         return NULL;
 }
 
@@ -61,7 +62,13 @@ static unsigned int terminal_width(void)
         return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
-static int report(struct audit *a, const struct audit_options *opt, struct err *e)
+/* page: open already; negative: it is not. */
+static int page_write(const struct report_view *v, const char *path, int page, struct err *e)
+{
+        return page < 0 ? report_write_html(v, path, e) : report_fill_html(v, page, path, e);
+}
+
+static int report(struct audit *a, const struct audit_options *opt, int page, struct err *e)
 {
         struct report_view view;
         const struct guest *tenant = NULL;
@@ -75,7 +82,7 @@ static int report(struct audit *a, const struct audit_options *opt, struct err *
         view.verbose = opt->verbose;
         view.colour = colour_wanted();
         view.width = terminal_width();
-        if (opt->html && report_write_html(&view, opt->html, e) < 0)
+        if (opt->html && page_write(&view, opt->html, page, e) < 0)
                 return (int)e->status;
         if (!opt->json)
                 report_print_text(&view, stdout);
@@ -93,17 +100,24 @@ static int audit(const struct audit_options *opt, struct err *e)
         struct arena arena = {.exhausted = exhausted};
         struct audit a = {.arena = &arena};
         bool progress = isatty(STDERR_FILENO);
-        int status = STATUS_FAILURE;
+        int status = STATUS_FAILURE, page = -1;
 
         a.observer = observer_open(&arena, opt, e);
-        if (!a.observer || tier_enter(opt->tier, e) < 0)
+        if (!a.observer)
+                return (int)e->status;
+        if (opt->html && opt->tier != TIER_ALL) { /* with the caller's rights, as the recording */
+                page = report_open_html(opt->html, e);
+                if (page < 0)
+                        return (int)e->status;
+        }
+        if (tier_enter(opt->tier, e) < 0)
                 return (int)e->status;
         if (host_read(a.observer, opt->deep, &a.host, e) == 0 && inventory_read(a.observer, &a.host, &a.inv, e) == 0) {
                 pairs_read(&a);
                 audit_run(&a, progress ? progress_print : NULL, NULL);
                 if (progress)
                         fprintf(stderr, "\r\033[K");
-                status = report(&a, opt, e);
+                status = report(&a, opt, page, e);
         } else
                 status = (int)e->status;
         a.observer->close(a.observer);

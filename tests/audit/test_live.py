@@ -98,7 +98,7 @@ def test_nothing_stays_alive_because_of_an_audit(host, guests):
 
 def test_a_killed_auditor_leaves_the_guests_as_they_were(guests):
     """With --deep it stops threads: the kernel lets them go when it dies."""
-    guest = live.start(guests)
+    guest = live.start(guests, "spin")
     vmm = guest.vmm()
     for moment in range(10):
         with subprocess.Popen([live.PROGRAM, "--json", "--deep"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

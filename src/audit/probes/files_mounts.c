@@ -1,6 +1,7 @@
 /* How a guest's file systems are mounted, and who could replace what it was started from. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -41,6 +42,21 @@ static enum verdict mount_judge(const struct audit *a, const struct mount *m, co
         return VERDICT_PASS;
 }
 
+/*
+ * Whether a process has the host's mounts: 1 or 0, or a negative errno. Where its namespace may not be looked at, its
+ * first mount tells: ids of mounts are not used twice at a time, in whatever namespace (fs/namespace.c).
+ */
+static int has_host_mounts(const struct audit *a, const struct process *p)
+{
+        struct answer hosts;
+
+        if (p->ns_error[NS_MNT] == 0)
+                return p->ns[NS_MNT] == a->host.ns[NS_MNT];
+        if (p->mounts.count == 0 || observe(a->observer, &hosts, "read /proc/1/mountinfo") < 0)
+                return p->ns_error[NS_MNT];
+        return strtol(hosts.bytes, NULL, 10) == p->mounts.items[0].id;
+}
+
 void mounts_guest(struct audit *a, struct guest *g)
 {
         const struct mount *worst = NULL;
@@ -48,6 +64,7 @@ void mounts_guest(struct audit *a, struct guest *g)
         enum verdict verdict = VERDICT_PASS;
         const char *why = "", *worst_why = "";
         size_t looked = 0, processes = 0;
+        int hosts;
         char *question;
         struct finding *f;
 
@@ -59,12 +76,12 @@ void mounts_guest(struct audit *a, struct guest *g)
                         finding_unknown(a, g, p->mounts_error, question);
                         return;
                 }
-                if (p->ns_error[NS_MNT] < 0) {
-                        finding_unknown(a, g, p->ns_error[NS_MNT],
-                                        arena_printf(a->arena, "stat /proc/%d/ns/mnt", p->pid));
+                hosts = has_host_mounts(a, p);
+                if (hosts < 0) {
+                        finding_unknown(a, g, hosts, arena_printf(a->arena, "stat /proc/%d/ns/mnt", p->pid));
                         return;
                 }
-                if (p->ns[NS_MNT] == a->host.ns[NS_MNT])
+                if (hosts)
                         continue;
                 processes++;
                 for (size_t i = 0; i < p->mounts.count; i++) {
@@ -82,8 +99,11 @@ void mounts_guest(struct audit *a, struct guest *g)
         question = arena_printf(a->arena, "read /proc/%d/mountinfo", at->pid);
         if (processes == 0) {
                 f = finding_add(a, VERDICT_NA, g, "%s has the host's mounts and none of its own.", GUEST_MARK(a, g));
-                finding_showf(a, f, GUEST_OWNER(g), arena_printf(a->arena, "stat /proc/%d/ns/mnt", at->pid),
-                              "inode %llu, the host's", (unsigned long long)at->ns[NS_MNT]);
+                if (at->ns_error[NS_MNT] < 0)
+                        finding_showf(a, f, GUEST_OWNER(g), question, "the first mount is that of /proc/1/mountinfo");
+                else
+                        finding_showf(a, f, GUEST_OWNER(g), arena_printf(a->arena, "stat /proc/%d/ns/mnt", at->pid),
+                                      "inode %llu, the host's", (unsigned long long)at->ns[NS_MNT]);
                 return;
         }
         f = worst ? finding_add(a, verdict, g, "%s has %s.", GUEST_MARK(a, g), worst_why)

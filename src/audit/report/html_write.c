@@ -143,3 +143,24 @@ int report_write_html(const struct report_view *v, const char *path, struct err 
         }
         return 0;
 }
+
+int report_open_html(const char *path, struct err *e)
+{
+        int r = target_check(AT_FDCWD, path, path, e), fd;
+
+        if (r < 0)
+                return r;
+        fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+        return fd < 0 ? err_set(e, -errno, "write the page %s", path) : fd;
+}
+
+int report_fill_html(const struct report_view *v, int fd, const char *path, struct err *e)
+{
+        int r = ftruncate(fd, 0) < 0 ? -errno : 0;
+
+        if (r < 0)
+                close(fd);
+        else
+                r = page_write(v, fd);
+        return r < 0 ? err_set(e, r, "write the page %s", path) : 0;
+}

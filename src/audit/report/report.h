@@ -121,3 +121,10 @@ void report_print_html(const struct report_view *v, FILE *to);
  * replaced when it is a regular file; a symbolic link or a device is refused. Returns 0 or a negative errno.
  */
 int report_write_html(const struct report_view *v, const char *path, struct err *e);
+
+/*
+ * The same in two steps for a caller who gives up the right to replace a file in between: the page is written where the
+ * old one was, and appears by and by. The first returns a descriptor, which the second takes over.
+ */
+int report_open_html(const char *path, struct err *e);
+int report_fill_html(const struct report_view *v, int fd, const char *path, struct err *e);
