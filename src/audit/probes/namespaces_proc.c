@@ -14,7 +14,9 @@ static char *mount_path(struct arena *a, const char *text)
         for (const char *from = text; *from;) {
                 if (from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] >= '0' && from[2] <= '7' &&
                     from[3] >= '0' && from[3] <= '7') {
-                        *to++ = (char)(unsigned char)((from[1] - '0') << 6 | (from[2] - '0') << 3 | (from[3] - '0'));
+                        *(unsigned char *)to++ =
+                                (unsigned char)((unsigned int)(from[1] - '0') << 6 |
+                                                (unsigned int)(from[2] - '0') << 3 | (unsigned int)(from[3] - '0'));
                         from += 4;
                 } else
                         *to++ = *from++;
@@ -36,9 +38,8 @@ static bool hides_others(const struct mount *m)
 
         for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
                 const char *found = strstr(m->super_options, options[i]);
-                char end = found ? found[strlen(options[i])] : 'x';
 
-                if (end == '\0' || end == ',')
+                if (found && (found[strlen(options[i])] == '\0' || found[strlen(options[i])] == ','))
                         return true;
         }
         return false;

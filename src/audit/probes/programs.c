@@ -32,7 +32,7 @@ static const struct build *build_find(struct audit *a, struct build_list *l, con
         new = GROW(a->arena, l);
         *new = (struct build){.dev = p->exe_stat.dev, .ino = p->exe_stat.ino};
         new->error = observe(a->observer, &answer, "elf /proc/%d/exe", p->pid);
-        new->text = new->error == 0 ? arena_copy(a->arena, answer.bytes, answer.len) : NULL;
+        new->text = new->error == 0 ? arena_copy(a->arena, answer.bytes, answer.len) : arena_text(a->arena, "");
         return new;
 }
 
@@ -42,7 +42,7 @@ struct hardening {
         int error;
         char *question; /* that failed */
         const struct process *process;
-        const struct build *build;
+        const char *built;             /* answer to "elf" */
         const struct mapping *mapping; /* writable and executable */
         char *personality;
 };
@@ -67,20 +67,22 @@ static void build_judge(struct audit *a, struct hardening *h)
         };
 
         for (size_t i = 0; i < ARRAY_LEN(rules); i++)
-                if (strstr(h->build->text, rules[i].line))
+                if (strstr(h->built, rules[i].line))
                         lack(a, h, rules[i].verdict, rules[i].lacks);
 }
 
 static struct hardening hardening_read(struct audit *a, const struct process *p, struct build_list *builds)
 {
-        struct hardening h = {.verdict = VERDICT_PASS, .process = p, .lacks = arena_text(a->arena, "")};
+        struct hardening h = {.verdict = VERDICT_PASS, .process = p, .lacks = arena_text(a->arena, ""), .built = ""};
         int error = 0;
 
         h.question = arena_printf(a->arena, "elf /proc/%d/exe", p->pid);
         h.error = p->exe_error < 0 ? p->exe_error : p->maps_error;
         if (h.error == 0) {
-                h.build = build_find(a, builds, p);
-                h.error = h.build->error;
+                const struct build *build = build_find(a, builds, p);
+
+                h.error = build->error;
+                h.built = build->text;
         }
         if (h.error == 0)
                 h.personality =
@@ -89,7 +91,7 @@ static struct hardening hardening_read(struct audit *a, const struct process *p,
                 h.error = error;
                 h.question = arena_printf(a->arena, "read /proc/%d/personality", p->pid);
         }
-        if (h.error < 0 || !h.build || !h.build->text)
+        if (h.error < 0 || !h.personality)
                 return h;
         build_judge(a, &h);
         for (size_t i = 0; !h.mapping && i < p->maps.count; i++)
@@ -104,7 +106,7 @@ static struct hardening hardening_read(struct audit *a, const struct process *p,
 
 static void hardening_show(struct audit *a, struct finding *f, const struct guest *g, const struct hardening *h)
 {
-        finding_show(a, f, GUEST_OWNER(g), h->question, h->build->text, strlen(h->build->text));
+        finding_show(a, f, GUEST_OWNER(g), h->question, h->built, strlen(h->built));
         if (h->mapping)
                 finding_showf(a, f, GUEST_OWNER(g), arena_printf(a->arena, "read /proc/%d/maps", h->process->pid),
                               "%llx-%llx %s %s", (unsigned long long)h->mapping->start,
@@ -115,7 +117,7 @@ static void hardening_show(struct audit *a, struct finding *f, const struct gues
 
 static void hardening_guest(struct audit *a, struct guest *g, struct build_list *builds)
 {
-        struct hardening worst = {.verdict = VERDICT_NA};
+        struct hardening worst = {.verdict = VERDICT_NA, .built = ""};
         struct finding *f;
 
         for (size_t i = 0; i < g->members.count; i++) {
