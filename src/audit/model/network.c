@@ -98,8 +98,11 @@ static void ingress_read(struct audit *a, struct net_space *s)
         struct answer answer;
         char *rest, *line;
 
-        if (observe(a->observer, &answer, "ingress %s", s->subject) < 0)
+        if (observe(a->observer, &answer, "ingress %s", s->subject) < 0) { /* they may be */
+                for (size_t i = 0; i < s->links.count; i++)
+                        s->links.items[i].filtered = true;
                 return;
+        }
         for (rest = answer.bytes; (line = text_next_line(&rest));) {
                 struct net_link *l = net_link_by_index(s, (uint32_t)strtoul(line, NULL, 10));
 
@@ -179,6 +182,22 @@ static bool nic_look(struct audit *a, struct nic *n, struct net_space *s)
         return true;
 }
 
+/* The namespace may be one that processes of another guest are in. */
+static bool others_look(struct audit *a, struct network *net, struct nic *n, uint64_t inode)
+{
+        for (size_t i = 0; i < a->inv.guests.count; i++) {
+                const struct member_list *members = &a->inv.guests.items[i]->members;
+
+                for (size_t k = 0; k < members->count; k++) {
+                        const struct process *p = members->items[k].process;
+
+                        if (p->ns_error[NS_NET] == 0 && p->ns[NS_NET] == inode)
+                                return nic_look(a, n, net_space_get(a, net, inode, p->pid));
+                }
+        }
+        return false;
+}
+
 /* The kernel says which namespace; else the host's comes before the monitor's. */
 static void nic_find(struct audit *a, struct network *net, struct nic *n)
 {
@@ -203,6 +222,8 @@ static void nic_find(struct audit *a, struct network *net, struct nic *n)
                     nic_look(a, n, net_space_get(a, net, p->ns[NS_NET], p->pid)))
                         return;
         }
+        if (inode != 0 && others_look(a, net, n, inode))
+                return;
         /* A namespace that could not be read may be the one. */
         if (first_error < 0 && first_error != -ENODEV)
                 n->error = first_error;

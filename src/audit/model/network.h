@@ -17,7 +17,7 @@ struct net_link {
         char *words;                   /* the rest of the line: net_link_word() */
         char *line;                    /* raw, for evidence */
         bool port, isolated;           /* of a bridge */
-        bool filtered;                 /* tc or XDP may drop what comes in */
+        bool filtered;                 /* rules of tc or XDP may drop what comes in, or send it elsewhere */
 };
 
 struct net_link_list {

@@ -25,12 +25,14 @@ bool network_unknown(struct audit *a, const struct guest *g)
         if (!n->link) {
                 struct finding *f = finding_unknown(a, g, n->error, n->question);
 
-                if (n->error == -ENODEV)
+                if (n->error == -ENODEV) {
                         f->text = arena_printf(
                                 a->arena,
-                                "An interface of %s is neither in the host's network namespace nor in that of "
-                                "its processes.",
+                                "An interface of %s is neither in the host's network namespace nor in one of "
+                                "a guest's processes.",
                                 GUEST_MARK(a, g));
+                        f->needs = "a process of a guest in the network namespace of the interface";
+                }
                 finding_showf(a, f, GUEST_OWNER(g),
                               arena_printf(a->arena, "read /proc/%d/fdinfo/%d", n->holder->pid, n->fd->number), "%s %s",
                               n->macvtap ? "/dev/tap" : "iff:", SHOW(a, n->name));
@@ -119,6 +121,21 @@ static bool tap_is_open(struct audit *a, const struct net_link *l)
                ((persist && strcmp(persist, "1") == 0) || (queues && strcmp(queues, "1") == 0));
 }
 
+/* Processes other than the guest's own are in the namespace: only those can name the interface. */
+static bool has_strangers(const struct audit *a, const struct guest *g, const struct net_space *s)
+{
+        if (s->is_host)
+                return true;
+        for (size_t i = 0; i < a->inv.guests.count; i++) {
+                const struct guest *other = a->inv.guests.items[i];
+
+                for (size_t k = 0; other != g && k < other->members.count; k++)
+                        if (other->members.items[k].process->ns[NS_NET] == s->inode)
+                                return true;
+        }
+        return false;
+}
+
 static void tapown_guest(struct audit *a, struct guest *g)
 {
         struct network *net = network(a);
@@ -141,11 +158,12 @@ static void tapown_guest(struct audit *a, struct guest *g)
                 return;
         }
         if (bad) {
+                closed = closed || !has_strangers(a, g, bad->space);
                 f = finding_add(
                         a, closed ? VERDICT_WARN : VERDICT_FAIL, g,
                         "A tap interface of %s belongs to no user and no group: %s in its network namespace can attach "
                         "to it and send and receive as the guest.",
-                        GUEST_MARK(a, g), closed ? "whoever may open /dev/net/tun" : "every user");
+                        GUEST_MARK(a, g), closed ? "who may open /dev/net/tun" : "every user");
                 network_show_nic(a, f, bad);
         } else {
                 f = finding_add(a, VERDICT_PASS, g, "Nobody but its owner can attach to a tap interface of %s.",
@@ -228,7 +246,7 @@ const struct check checks_network[] = {
                 .examined =
                         "descriptors of /dev/net/tun and /dev/tapN of every process of the guest, and the interfaces that "
                         "they name",
-                .rule = "found in a network namespace PASS; in none of those that the guest's processes are in UNKNOWN",
+                .rule = "found in a network namespace PASS; in none that processes of guests are in UNKNOWN",
                 .source = "Linux drivers/net/tun.c, tun_chr_show_fdinfo()",
                 .remedy = "",
                 .needs = NEEDS_FDS,
@@ -242,7 +260,7 @@ const struct check checks_network[] = {
                 .examined =
                         "owner, group, persistence and queues of each tap of the guest, by rtnetlink; mode of /dev/net/tun",
                 .rule = "neither owner nor group, and persistent or with several queues FAIL (WARN where not everybody may open "
-                        "/dev/net/tun)",
+                        "/dev/net/tun, or where no other guest is in its network namespace, which is not the host's)",
                 .source = "Linux drivers/net/tun.c, tun_not_capable()",
                 .remedy = "give the tap an owner (ip tuntap add ... user UID), or do not make it persistent",
                 .needs = NEEDS_FDS,

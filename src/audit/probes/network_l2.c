@@ -303,11 +303,11 @@ static void space_join(const struct network *net, const struct net_space *s, siz
         }
 }
 
-/* In a namespace of its own a guest's interface may be joined with the others there by rules of tc: by all, as far as
- * can be seen here. */
+/* In a namespace of its own a guest's interface may be joined with the others there by rules of tc: with all of them,
+ * as far as can be seen here. */
 static void nic_join(const struct nic *n, size_t *parent)
 {
-        if (n->space->is_host || net_link_master(n->space, n->link))
+        if (n->space->is_host || net_link_master(n->space, n->link) || !n->link->filtered)
                 return;
         for (size_t i = 0; i < n->space->links.count; i++) {
                 const struct net_link *l = &n->space->links.items[i];
@@ -383,6 +383,23 @@ static bool is_file_server(const struct process *p)
         return name && strcmp(name, "/virtiofsd") == 0;
 }
 
+/* Rules of tc or XDP at an interface in no bridge of the host may send its frames to any other. */
+static bool redirected(struct l2 *l, struct guest *g)
+{
+        FOR_EACH_NIC(l->net, g, n)
+        if (n->link->filtered && !n->link->master && n->space->is_host && !n->macvtap) {
+                struct finding *f =
+                        finding_add(l->a, VERDICT_UNKNOWN, g,
+                                    "Rules of tc or XDP take what %s sends: where they send it was not determined.",
+                                    GUEST_MARK(l->a, g));
+
+                f->needs = "an active probe from the guest";
+                network_show_nic(l->a, f, n);
+                return true;
+        }
+        return false;
+}
+
 static bool elsewhere(struct l2 *l, struct guest *g)
 {
         for (size_t i = 0; i < g->members.count; i++) {
@@ -435,7 +452,7 @@ void network_l2_pairs(struct audit *a)
         for (size_t i = 0; i < a->inv.guests.count; i++) {
                 struct guest *g = a->inv.guests.items[i];
 
-                l.settled[i] = network_unknown(a, g) || elsewhere(&l, g);
+                l.settled[i] = network_unknown(a, g) || elsewhere(&l, g) || redirected(&l, g);
         }
         bridges_compare(&l);
         macvtaps_compare(&l);

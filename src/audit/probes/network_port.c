@@ -45,7 +45,9 @@ static enum verdict frames_judge(struct audit *a, const struct nic *n, const str
 
         if (n->macvtap || (n->link->master && !is_bridged(n)))
                 return VERDICT_UNKNOWN;
-        if (!n->link->master || !has_audience(n))
+        if (!n->link->master)
+                return n->link->filtered ? VERDICT_UNKNOWN : VERDICT_PASS;
+        if (!has_audience(n))
                 return VERDICT_PASS;
         state = net_filter_state(a, n->space, "bridge", "forward", ret_chain);
         if (state == FILTER_DROPS)
