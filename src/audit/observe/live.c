@@ -129,7 +129,8 @@ static void live_ask(struct observer *o, const char *question, struct answer *re
         static const struct live_verb *const tables[] = {live_file_verbs,      live_process_verbs,  live_kvm_verbs,
                                                          live_unix_verbs,      live_program_verbs,  live_elf_verbs,
                                                          live_link_verbs,      live_listener_verbs, live_nft_verbs,
-                                                         live_namespace_verbs, live_kernel_verbs,   live_dm_verbs};
+                                                         live_namespace_verbs, live_kernel_verbs,   live_dm_verbs,
+                                                         live_kernel_log_verbs};
         size_t n = strcspn(question, " ");
         const char *subject = question[n] ? question + n + 1 : "";
 

@@ -17,7 +17,7 @@ struct live_verb {
 extern const struct live_verb live_file_verbs[], live_process_verbs[], live_kvm_verbs[], live_unix_verbs[],
         live_program_verbs[], live_elf_verbs[];
 extern const struct live_verb live_link_verbs[], live_listener_verbs[], live_nft_verbs[], live_namespace_verbs[];
-extern const struct live_verb live_kernel_verbs[], live_dm_verbs[];
+extern const struct live_verb live_kernel_verbs[], live_dm_verbs[], live_kernel_log_verbs[];
 
 struct arena *live_arena(struct live *l);
 

@@ -27,6 +27,7 @@
  *   net-sysctl NS NAME, tun-netns PID FD: in live_netlink.c
  *   landlock              ABI of Landlock, decimal; -EOPNOTSUPP: not enabled
  *   elf PATH              how a program was hardened: lines "type DYN|EXEC", "relro", "now", "stack", "protector"
+ *   kernel-log            messages of the kernel about KVM and errors of its own: "MICROSECONDS TEXT" a line
  *   vm-count              VMs of this host as the kernel counts them, the asker's own left out
  *
  * and those that the other live_*.c files document at their handlers (docs/audit.md has the whole list). PATH is below

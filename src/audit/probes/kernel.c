@@ -233,5 +233,17 @@ const struct check checks_kernel[] = {
                 .needs = "the distribution's word on which fixes its kernel has",
                 .host = krn_version_host,
         },
+        {
+                .id = "KRN-NOISE",
+                .severity = SEVERITY_MEDIUM,
+                .worst = VERDICT_WARN,
+                .claim = "The kernel's log tells of no error that a guest may have caused.",
+                .examined = "messages of /dev/kmsg of priority warning or worse with BUG:, WARNING: or kvm [PID]:",
+                .rule = "an error of the kernel, or a message that names a guest WARN",
+                .source = "Linux Documentation/ABI/testing/dev-kmsg; Documentation/admin-guide/tainted-kernels.rst",
+                .remedy = "find out what the guest does",
+                .needs = "root or CAP_SYSLOG",
+                .host = krn_noise_host,
+        },
         {.id = NULL},
 };

@@ -4,3 +4,4 @@
 #include "audit/audit.h"
 
 void krn_version_host(struct audit *a);
+void krn_noise_host(struct audit *a);
