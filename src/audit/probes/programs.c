@@ -117,7 +117,7 @@ static void hardening_show(struct audit *a, struct finding *f, const struct gues
 
 static void hardening_guest(struct audit *a, struct guest *g, struct build_list *builds)
 {
-        struct hardening worst = {.verdict = VERDICT_NA, .built = ""};
+        struct hardening worst = {.verdict = VERDICT_NA, .process = g->vmm, .built = ""};
         struct finding *f;
 
         for (size_t i = 0; i < g->members.count; i++) {
