@@ -163,7 +163,7 @@ static void tapown_guest(struct audit *a, struct guest *g)
                         a, closed ? VERDICT_WARN : VERDICT_FAIL, g,
                         "A tap interface of %s belongs to no user and no group: %s in its network namespace can attach "
                         "to it and send and receive as the guest.",
-                        GUEST_MARK(a, g), closed ? "who may open /dev/net/tun" : "every user");
+                        GUEST_MARK(a, g), closed ? "whoever can open /dev/net/tun" : "every user");
                 network_show_nic(a, f, bad);
         } else {
                 f = finding_add(a, VERDICT_PASS, g, "Nobody but its owner can attach to a tap interface of %s.",
