@@ -170,7 +170,7 @@ def family(answers, pid):
 
 def told(mark, text):
     mark = mark.decode("utf-8", "replace")
-    return re.search(rf"(?<![0-9A-Za-z]){re.escape(mark)}(?![0-9A-Za-z])", text)
+    return mark in text and re.search(rf"(?<![0-9A-Za-z]){re.escape(mark)}(?![0-9A-Za-z])", text)
 
 
 def without_the_catalogue(report, checks):
@@ -202,8 +202,10 @@ def test_a_tenant_learns_nothing_of_others(tmp_path):
             marks |= {g["name"].encode() for g in guests if g is not guest}
             reports = all_reports(fixture, tmp_path / "page.html", "--guest", guest["name"])
             for report in (reports[0], json.dumps(json.loads(reports[1]), ensure_ascii=False), reports[2]):
-                report = without_the_catalogue(report, operators["checks"])
-                leaked = sorted(mark for mark in marks if told(mark, report))
+                leaked = {mark for mark in marks if told(mark, report)}
+                if leaked:
+                    report = without_the_catalogue(report, operators["checks"])
+                    leaked = {mark for mark in leaked if told(mark, report)}
                 assert not leaked, f"{fixture.stem}, for {guest['name']}"
     assert compared > 0
 
