@@ -85,7 +85,7 @@ void krn_noise_host(struct audit *a)
         messages_read(a, log.bytes, &messages);
         s = messages_search(&messages, NULL);
         f = finding_add(a, s.matching ? VERDICT_WARN : VERDICT_PASS, NULL,
-                        s.matching ? "The kernel has reported %zu errors of its own since it was started."
+                        s.matching ? "The kernel has reported errors of its own since it was started (%zu)."
                                    : "The kernel's log tells of no error of its own.",
                         s.matching);
         /* The text of such a report can name whoever met it. */
