@@ -15,7 +15,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
-static _Noreturn void exhausted(void)
+static void __attribute__((noreturn)) exhausted(void)
 {
         static const char line[] = "bulkhead: audit: out of memory; there is no verdict\n";
 
