@@ -247,14 +247,14 @@ static void far_jumps(void **state)
         struct bench *b = *state;
         struct sock_filter *f = b->prog->filter;
         unsigned int jumps = 0, names = 0;
-        char *text = many_entries(120, 1);
+        char *text = many_entries(180, 1);
 
         must_compile(b, text);
         free(text);
-        assert_true(allowed(b, SYS_fcntl, 0, 119, 0));
-        assert_false(allowed(b, SYS_fcntl, 0, 120, 0));
-        assert_false(allowed(b, SYS_fcntl + 1, 0, 119, 0));
-        assert_false(allowed(b, SYS_fcntl - 1, 0, 119, 0));
+        assert_true(allowed(b, SYS_fcntl, 0, 179, 0));
+        assert_false(allowed(b, SYS_fcntl, 0, 180, 0));
+        assert_false(allowed(b, SYS_fcntl + 1, 0, 179, 0));
+        assert_false(allowed(b, SYS_fcntl - 1, 0, 179, 0));
         assert_true(allowed(b, SYS_read, 0, 0, 0));
         assert_false(allowed(b, SYS_write, 0, 0, 0));
         for (unsigned int at = 1; at < b->prog->len; at++) {
@@ -278,6 +278,31 @@ static void far_jumps(void **state)
         assert_int_equal(jumps, 2);
         assert_int_equal(names, 2);
         assert_int_equal(policy_verify(b->policy, b->prog, &b->err), 0);
+}
+
+/* What entries of a call begin with is tested once for as many of them as a conditional jump can step over. */
+static void shared_conditions(void **state)
+{
+        struct bench *b = *state;
+        char text[8192];
+        int used = 0;
+
+        for (unsigned int i = 0; i < 100; i++)
+                used += snprintf(text + used, sizeof(text) - (size_t)used, "fcntl [arg0 == 5, arg1 == %u] : r\n", i);
+        must_compile(b, text);
+        assert_true(b->prog->len < 2 * 100 + 30);
+        assert_true(allowed(b, SYS_fcntl, 5, 0, 0) && allowed(b, SYS_fcntl, 5, 99, 0));
+        assert_false(allowed(b, SYS_fcntl, 5, 100, 0) || allowed(b, SYS_fcntl, 6, 99, 0));
+
+        /* One condition may hold together with another: who fails behind the one is still tried behind the other. */
+        must_compile(b, "fcntl [arg0 == 5, arg1 == 1] : a\nfcntl [arg0 & 1 == 1, arg1 == 2] : b\n"
+                        "fcntl [arg0 == 5, arg1 == 3] : c\nfcntl [arg0 & 1 == 1, arg1 == 4, arg2 == 0] : d\n");
+        for (uint64_t fd = 4; fd < 8; fd++)
+                for (uint64_t command = 0; command < 6; command++)
+                        assert_int_equal(allowed(b, SYS_fcntl, fd, command, 0),
+                                         (fd == 5 && (command == 1 || command == 3)) ||
+                                                 (fd % 2 == 1 && (command == 2 || command == 4)));
+        assert_false(allowed(b, SYS_fcntl, 5, 4, 1));
 }
 
 static void must_notice(struct bench *b, const char *change, unsigned int at)
@@ -453,9 +478,16 @@ static void example_is_compiled(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                POLICY_TEST(allows_what_it_names),    POLICY_TEST(closed_ways),     POLICY_TEST(comparisons),
-                POLICY_TEST(keeps_promises),          POLICY_TEST(searches),        POLICY_TEST(far_jumps),
-                POLICY_TEST(notices_broken_programs), POLICY_TEST(checks_programs), POLICY_TEST(agrees_with_libseccomp),
+                POLICY_TEST(allows_what_it_names),
+                POLICY_TEST(closed_ways),
+                POLICY_TEST(comparisons),
+                POLICY_TEST(keeps_promises),
+                POLICY_TEST(searches),
+                POLICY_TEST(shared_conditions),
+                POLICY_TEST(far_jumps),
+                POLICY_TEST(notices_broken_programs),
+                POLICY_TEST(checks_programs),
+                POLICY_TEST(agrees_with_libseccomp),
                 POLICY_TEST(example_is_compiled),
         };
 

@@ -1,14 +1,17 @@
 /*
  * From rules to classic BPF. The program first refuses other architectures, then finds the call by binary
- * search among the sorted numbers: each comparison keeps the upper or the lower half of the calls still
- * possible, so that few instructions decide any number. That counts when the filter is installed too, since
- * the kernel then runs it once for every number (kernel/seccomp.c: seccomp_cache_prepare).
+ * search: each comparison keeps the upper or the lower half of the numbers still possible, so that few instructions
+ * decide any of them. That counts when the filter is installed too, since the kernel then runs it once for every number
+ * (kernel/seccomp.c: seccomp_cache_prepare). It also translates the filter to machine code then, which each
+ * instruction prolongs: entries of a call that start with the same condition share its test, and an argument that
+ * is still in the accumulator is not loaded again.
  *
  *         jge <lowest call of the upper half>, 0, lower half
  *         upper half: the same again, down to one call:
  *                 jeq <call>, 0, kill
- *                 alternative 1: load, compare, ... ; on failure to alternative 2; ret ALLOW
- *                 alternative 2: ...
+ *                 group 1: load, compare; on failure to group 2
+ *                         its entries' other conditions, in groups again; ret ALLOW
+ *                 group 2: ...
  *                 kill: ret KILL_PROCESS
  *         lower half: ...
  *
@@ -32,16 +35,22 @@
 #define CONDITION_INSNS_MAX 6
 static_assert(POLICY_CONDITIONS_MAX * CONDITION_INSNS_MAX + 1 < JUMP_PASS, "jumps in an alternative fit 8 bits");
 
+/* About as many numbers as x86_64 has in use. It decides the shape of the search and nothing else. */
+#define NUMBERS 470U
+
 /* A leaf of the search. */
 struct call {
         uint32_t nr;
         unsigned int rule; /* the first of this call */
 };
 
+#define LOADED_NOTHING POLICY_ARGS
+
 struct emitter {
         const struct policy *policy;
         struct bpf_program *prog;
-        bool full; /* something did not fit; what stands in prog is useless */
+        unsigned int loaded; /* whose low half the accumulator holds, or LOADED_NOTHING */
+        bool full;           /* something did not fit; what stands in prog is useless */
 };
 
 static void insn_add(struct emitter *em, unsigned int code, uint32_t k, unsigned int jt, unsigned int jf)
@@ -134,6 +143,12 @@ static void high_half_add(struct emitter *em, const struct condition *c)
         }
 }
 
+/* Is one condition the same as the other? */
+static bool condition_same(const struct condition *a, const struct condition *b)
+{
+        return a->arg == b->arg && a->wide == b->wide && a->op == b->op && a->value == b->value && a->mask == b->mask;
+}
+
 static void condition_add(struct emitter *em, const struct condition *c)
 {
         unsigned int start = em->prog->len;
@@ -141,19 +156,53 @@ static void condition_add(struct emitter *em, const struct condition *c)
         /* x86_64 is little-endian: the low half of an argument comes first. */
         if (c->wide)
                 high_half_add(em, c);
-        load_add(em, offsetof(struct seccomp_data, args) + 8UL * c->arg);
+        if (c->wide || em->loaded != c->arg)
+                load_add(em, offsetof(struct seccomp_data, args) + 8UL * c->arg);
         half_compare(em, c, (uint32_t)c->value, (uint32_t)c->mask);
         jumps_patch(em, start, JUMP_PASS);
+        em->loaded = c->wide || c->op == CONDITION_MASKED_EQ ? LOADED_NOTHING : c->arg;
 }
 
-static void alternative_add(struct emitter *em, const struct rule *r)
+/* How many of the entries that start with the same condition as the first fit behind one test of it; they are moved to
+ * the front, and all keep their order. */
+static unsigned int group_gather(const struct rule **rules, unsigned int count, unsigned int depth)
 {
-        unsigned int start = em->prog->len;
+        unsigned int same = 0, insns = CONDITION_INSNS_MAX;
 
-        for (unsigned int i = 0; i < r->condition_count; i++)
-                condition_add(em, &r->conditions[i]);
-        return_add(em, SECCOMP_RET_ALLOW);
-        jumps_patch(em, start, JUMP_FAIL);
+        for (unsigned int i = 0; i < count; i++) {
+                const struct rule *r = rules[i];
+                unsigned int more = (r->condition_count - depth) * CONDITION_INSNS_MAX + 1;
+
+                if (!condition_same(&r->conditions[depth], &rules[0]->conditions[depth]) || insns + more >= JUMP_PASS)
+                        continue;
+                insns += more;
+                memmove(&rules[same + 1], &rules[same], (i - same) * sizeof(rules[0]));
+                rules[same++] = r;
+        }
+        return same;
+}
+
+/* Entries of one call whose conditions before `depth` hold: allows what one of them allows, and goes on behind itself
+ * with the rest. */
+static void alternatives_add(struct emitter *em, const struct rule **rules, unsigned int count, unsigned int depth)
+{
+        while (count > 0 && !em->full) {
+                unsigned int start = em->prog->len, same = group_gather(rules, count, depth);
+                bool decided = false;
+
+                condition_add(em, &rules[0]->conditions[depth]);
+                for (unsigned int i = 0; i < same; i++)
+                        decided |= rules[i]->condition_count == depth + 1;
+                if (decided) {
+                        return_add(em, SECCOMP_RET_ALLOW);
+                } else {
+                        alternatives_add(em, rules, same, depth + 1);
+                        em->loaded = LOADED_NOTHING; /* one word or the other */
+                }
+                jumps_patch(em, start, JUMP_FAIL);
+                rules += same;
+                count -= same;
+        }
 }
 
 /* Lets the false branch of the jump at `head` go to the current end; everything behind it is complete. */
@@ -182,32 +231,43 @@ static void branch_close(struct emitter *em, unsigned int head)
 static void call_add(struct emitter *em, const struct call *call, bool alone)
 {
         const struct policy *p = em->policy;
-        unsigned int head = em->prog->len;
+        const struct rule *rules[POLICY_RULES_MAX];
+        unsigned int head = em->prog->len, count = 0;
+        bool any_arguments = false;
 
+        em->loaded = LOADED_NOTHING; /* the number */
         if (!alone)
                 jump_add(em, BPF_JEQ, call->nr, 0, 0);
         for (unsigned int i = call->rule; i < p->rule_count; i++)
-                if ((uint32_t)p->rules[i].nr == call->nr)
-                        alternative_add(em, &p->rules[i]);
+                if ((uint32_t)p->rules[i].nr == call->nr) {
+                        rules[count++] = &p->rules[i];
+                        any_arguments |= p->rules[i].condition_count == 0;
+                }
+        if (any_arguments)
+                return_add(em, SECCOMP_RET_ALLOW);
+        else
+                alternatives_add(em, rules, count, 0);
         if (em->full)
                 return;
         em->prog->comments[head] = p->rules[call->rule].call;
         if (!alone)
                 branch_close(em, head);
-        /* An entry without conditions is its call's only one (parse.c) and always returns by itself. */
-        if (!alone || p->rules[call->rule].condition_count > 0)
+        if (!alone || !any_arguments)
                 return_add(em, SECCOMP_RET_KILL_PROCESS);
 }
 
 /* Decides the numbers first..last, among which are those of `count` calls, at least one. */
 static void search_add(struct emitter *em, const struct call *calls, unsigned int count, uint32_t first, uint32_t last)
 {
-        unsigned int head = em->prog->len, lower = count / 2;
+        unsigned int head = em->prog->len, lower = 1;
+        uint32_t middle = first < NUMBERS ? first + ((last < NUMBERS ? last : NUMBERS) - first) / 2 : first;
 
         if (count == 1) {
                 call_add(em, calls, first == last);
                 return;
         }
+        while (lower < count - 1 && calls[lower].nr < middle)
+                lower++;
         jump_add(em, BPF_JGE, calls[lower].nr, 0, 0);
         search_add(em, calls + lower, count - lower, calls[lower].nr, last);
         if (em->full)
