@@ -61,6 +61,8 @@ int vmm_process_start(const struct vmm_start *s, struct vmm_process *ret, struct
         fds[1].fd = console[1];
         if (r == 0)
                 r = jail_start(&req, &ret->pid, &ret->pidfd, &ret->layers, e);
+        if (r == 0)
+                processor_leave(&ret->processor);
         fd_closep(&control[1]);
         fd_closep(&console[1]);
         return r;
@@ -92,8 +94,10 @@ int vmm_process_configure(const struct vmm_start *s, struct vmm_process *p, uint
                 .test_device = s->spec->test_device,
                 .cpuid_count = s->resources->cpuid_count,
         };
-        int r;
+        int r = processor_return(&p->processor, e);
 
+        if (r < 0)
+                return r;
         memcpy(m.cpuid, s->resources->cpuid, s->resources->cpuid_count * sizeof(m.cpuid[0]));
         memcpy(m.cmdline, s->spec->cmdline, sizeof(m.cmdline));
         r = control_send(p->control_fd, &m);

@@ -6,6 +6,7 @@
 #include "jail/jail.h"
 #include "spec/control.h"
 #include "supervisor/id_mapper.h"
+#include "supervisor/processor.h"
 #include "supervisor/resources.h"
 
 struct vmm_process {
@@ -15,6 +16,7 @@ struct vmm_process {
         int console_fd;  /* our end of the console, until somebody takes it */
         uint64_t layers; /* what is in force so far: namespaces, then what JAILED and READY add */
         unsigned int landlock_abi;
+        struct processor processor; /* of this process, not of the VMM */
 };
 
 #define VMM_PROCESS_INIT ((struct vmm_process){.pid = -1, .pidfd = -1, .control_fd = -1, .console_fd = -1})
