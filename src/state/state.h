@@ -4,9 +4,8 @@
  *   /run/bulkhead/            (root) or $XDG_RUNTIME_DIR/bulkhead, mode 0700
  *     guests/NAME/lock        locked by the supervisor for as long as it lives; the kernel tells its pid
  *     guests/NAME/state       struct guest_state
- *     guests/NAME/attested    what no other process can ask the kernel about the VMM and the VMM has said of itself, after
- *                             it was in its jail and before its guest ran. For programs that know nothing of this one,
- *                             text, a line each:
+ *     guests/NAME/attested    what no other process can ask the kernel about the VMM and the VMM has said of itself,
+ * after it was in its jail and before its guest ran. For programs that know nothing of this one, text, a line each:
  *                                 landlock N          ABI of the Landlock rules in force, 0: none
  *                                 pid PID             of the VMM
  *                                 start_time TICKS    of that process: field 22 of /proc/PID/stat
@@ -87,11 +86,23 @@ bool state_guest_end(const struct state_dir *d, const char *name);
 /* Removes the guest's files and its directory, then gives up the lock. */
 void state_guest_drop(struct state_dir *d, const char *name, struct state_guest *g);
 
+/* The files that the next two functions put in place of older ones: both are made before there is anything to write. */
+struct state_new {
+        int attested_fd, state_fd;
+};
+
+#define STATE_NEW_INIT ((struct state_new){.attested_fd = -1, .state_fd = -1})
+
+/* Returns 0 or a negative errno; state_new_close() in both cases. */
+int state_new_open(const struct state_guest *g, struct state_new *ret, struct err *e);
+void state_new_close(struct state_new *n);
+
 /* Writes what the VMM attests of itself, atomically. */
-int state_attest(const struct state_guest *g, const struct process_id *vmm, uint32_t landlock_abi, struct err *e);
+int state_attest(const struct state_guest *g, const struct state_new *n, const struct process_id *vmm,
+                 uint32_t landlock_abi, struct err *e);
 
 /* Writes state atomically. */
-int state_write(const struct state_guest *g, const struct guest_state *s, struct err *e);
+int state_write(const struct state_guest *g, const struct state_new *n, const struct guest_state *s, struct err *e);
 
 /* Reads and checks the state of a guest. -ENOENT when there is none (yet). */
 int state_read(const struct state_dir *d, const char *name, struct guest_state *ret);

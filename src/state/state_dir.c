@@ -12,6 +12,9 @@
 #include "base/io.h"
 #include "state/state.h"
 
+#define STATE_NEW    "state.new"
+#define ATTESTED_NEW "attested.new"
+
 static int subdir_open(int at, const char *name)
 {
         if (mkdirat(at, name, 0700) < 0 && errno != EEXIST)
@@ -156,7 +159,7 @@ int state_guest_take_dead(struct state_dir *d, const char *name, struct state_gu
 
 void state_guest_drop(struct state_dir *d, const char *name, struct state_guest *g)
 {
-        static const char *const files[] = {"state", "state.new", "attested", "attested.new", "cgroup"};
+        static const char *const files[] = {"state", STATE_NEW, "attested", ATTESTED_NEW, "cgroup"};
 
         /* A file that is not there needs no removal, and the directory's own removal tells of one that stays. */
         for (size_t i = 0; i < ARRAY_LEN(files); i++)
@@ -167,30 +170,49 @@ void state_guest_drop(struct state_dir *d, const char *name, struct state_guest 
         fd_closep(&g->dir_fd);
 }
 
-/* Puts a file with these bytes in the place of the old one, if there is one. */
-static int file_replace(const struct state_guest *g, const char *name, const char *scratch, const void *bytes,
+static int new_open(const struct state_guest *g, const char *name, int *ret_fd, struct err *e)
+{
+        *ret_fd = openat(g->dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+        return *ret_fd < 0 ? err_set(e, -errno, "create %s/%s", g->path, name) : 0;
+}
+
+int state_new_open(const struct state_guest *g, struct state_new *ret, struct err *e)
+{
+        int r = new_open(g, ATTESTED_NEW, &ret->attested_fd, e);
+
+        return r < 0 ? r : new_open(g, STATE_NEW, &ret->state_fd, e);
+}
+
+void state_new_close(struct state_new *n)
+{
+        fd_closep(&n->attested_fd);
+        fd_closep(&n->state_fd);
+}
+
+/* Puts a new file with these bytes in the place of the old one, if there is one. */
+static int file_replace(const struct state_guest *g, const char *name, const char *scratch, int fd, const void *bytes,
                         size_t len, struct err *e)
 {
-        _cleanup_fd_ int fd = openat(g->dir_fd, scratch, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-        int r = fd < 0 ? -errno : io_write_all(fd, bytes, len);
+        int r = io_write_all(fd, bytes, len);
 
         if (r == 0 && renameat(g->dir_fd, scratch, g->dir_fd, name) < 0)
                 r = -errno;
         return r < 0 ? err_set(e, r, "write %s/%s", g->path, name) : 0;
 }
 
-int state_attest(const struct state_guest *g, const struct process_id *vmm, uint32_t landlock_abi, struct err *e)
+int state_attest(const struct state_guest *g, const struct state_new *n, const struct process_id *vmm,
+                 uint32_t landlock_abi, struct err *e)
 {
         char text[128];
-        int n = snprintf(text, sizeof(text), "landlock %" PRIu32 "\npid %" PRId32 "\nstart_time %" PRIu64 "\n",
-                         landlock_abi, vmm->pid, vmm->start_time);
+        int len = snprintf(text, sizeof(text), "landlock %" PRIu32 "\npid %" PRId32 "\nstart_time %" PRIu64 "\n",
+                           landlock_abi, vmm->pid, vmm->start_time);
 
-        return file_replace(g, "attested", "attested.new", text, (size_t)n, e);
+        return file_replace(g, "attested", ATTESTED_NEW, n->attested_fd, text, (size_t)len, e);
 }
 
-int state_write(const struct state_guest *g, const struct guest_state *s, struct err *e)
+int state_write(const struct state_guest *g, const struct state_new *n, const struct guest_state *s, struct err *e)
 {
-        return file_replace(g, "state", "state.new", s, sizeof(*s), e);
+        return file_replace(g, "state", STATE_NEW, n->state_fd, s, sizeof(*s), e);
 }
 
 int state_read(const struct state_dir *d, const char *name, struct guest_state *ret)

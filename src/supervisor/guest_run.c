@@ -57,7 +57,7 @@ static int on_jailed(struct loop *l, const struct control_jailed *m, struct err 
                 return r;
         l->phase = LOADING;
         r = vmm_process_configure(&l->run->start, &l->p, required & SEAL_LAYERS, e);
-        return r < 0 ? r : l->run->configured(l->run->ctx, e);
+        return r < 0 ? r : l->run->configured(l->run->ctx, &l->p, e);
 }
 
 /* A guest that does not read its channel ignores it. */

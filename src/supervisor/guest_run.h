@@ -29,9 +29,9 @@ struct guest_run {
         int signal_fd;            /* SIGINT, SIGTERM, SIGHUP, SIGUSR1 (power button), SIGCHLD not */
         uint64_t required_layers; /* the start is refused without them */
         /* Called when the VMM has been sent its configuration: nothing more is set up from outside, and there is
-         * nothing to do until READY, so the supervisor's own narrowing costs no time here. */
-        int (*configured)(void *ctx, struct err *e);
-        /* Called when READY has been heard: the state file. */
+         * nothing to do until READY, so what else the supervisor has to do costs no time here. */
+        int (*configured)(void *ctx, const struct vmm_process *p, struct err *e);
+        /* Called when READY has been heard: the state file. What the guest says waits for it. */
         int (*ready)(void *ctx, const struct vmm_process *p, struct err *e);
         void *ctx;
 };

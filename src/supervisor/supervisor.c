@@ -39,6 +39,7 @@ struct supervisor {
         int signal_fd;
         bool slot_taken, cgroup_made, swept, narrowed, told;
         struct guest_state state;
+        struct state_new state_new; /* between CONFIG and READY: where it will be written */
         /* Of an ordinary user: */
         bool own_ids;            /* else the guest runs as the user */
         bool delegated;          /* it has a cgroup, below cgroup_base */
@@ -180,13 +181,32 @@ static void sweep(struct supervisor *s)
         s->swept = true;
 }
 
-/* The VMM loads the guest meanwhile: time to sweep, as every command does, and then to give up what only that and
- * starting the guest needed. */
-static int on_configured(void *ctx, struct err *e)
+/* What of the files in the guest's directory does not depend on READY: the guest's first output comes right behind
+ * that. */
+static int state_prepare(struct supervisor *s, const struct vmm_process *p, struct err *e)
+{
+        s->state.version = STATE_VERSION;
+        s->state.size_bytes = sizeof(s->state);
+        s->state.supervisor.pid = getpid();
+        s->state.supervisor.start_time = process_start_time(getpid());
+        s->state.vmm.pid = p->pid;
+        s->state.vmm.start_time = process_start_time(p->pid);
+        /* Without them a dead guest's pid could not be told from somebody else's. */
+        if (s->state.supervisor.start_time == 0 || s->state.vmm.start_time == 0)
+                return err_bad(e, STATUS_FAILURE, "the start times of the guest's processes cannot be read from /proc");
+        s->state.spec = *s->spec;
+        return state_new_open(&s->guest, &s->state_new, e);
+}
+
+/* The VMM loads the guest meanwhile: time to prepare its files, to sweep, as every command does, and then to give
+ * up what only that and starting the guest needed. */
+static int on_configured(void *ctx, const struct vmm_process *p, struct err *e)
 {
         struct supervisor *s = ctx;
-        int r;
+        int r = state_prepare(s, p, e);
 
+        if (r < 0)
+                return r;
         sweep(s);
         if (s->narrowed)
                 return 0;
@@ -217,22 +237,13 @@ static int on_ready(void *ctx, const struct vmm_process *p, struct err *e)
         struct supervisor *s = ctx;
         int r;
 
-        s->state.version = STATE_VERSION;
-        s->state.size_bytes = sizeof(s->state);
-        s->state.supervisor.pid = getpid();
-        s->state.supervisor.start_time = process_start_time(getpid());
-        s->state.vmm.pid = p->pid;
-        s->state.vmm.start_time = process_start_time(p->pid);
-        /* Without them a dead guest's pid could not be told from somebody else's. */
-        if (s->state.supervisor.start_time == 0 || s->state.vmm.start_time == 0)
-                return err_bad(e, STATUS_FAILURE, "the start times of the guest's processes cannot be read from /proc");
         s->state.layers = p->layers;
         s->state.landlock_abi = p->landlock_abi;
         s->state.started_unix = (int64_t)time(NULL);
-        s->state.spec = *s->spec;
-        r = state_attest(&s->guest, &s->state.vmm, p->landlock_abi, e);
+        r = state_attest(&s->guest, &s->state_new, &s->state.vmm, p->landlock_abi, e);
         if (r == 0)
-                r = state_write(&s->guest, &s->state, e);
+                r = state_write(&s->guest, &s->state_new, &s->state, e);
+        state_new_close(&s->state_new);
         if (r == 0 && !s->told)
                 say_absent(s, p->layers);
         s->told = true;
@@ -317,6 +328,7 @@ static int release(struct supervisor *s, struct err *e)
         int r = 0;
 
         sweep(s); /* where the start failed before it came to that */
+        state_new_close(&s->state_new);
         console_fini(&s->console);
         resources_close(&s->resources);
         id_mapper_stop(&s->mapper);
@@ -340,6 +352,7 @@ int supervise(const struct guest_spec *spec, struct err *e)
                 .spec = spec,
                 .dir = {.fd = -1, .guests_fd = -1, .ids_fd = -1},
                 .guest = {.dir_fd = -1, .lock_fd = -1},
+                .state_new = STATE_NEW_INIT,
                 .cgroup = {.unified_fd = -1},
                 .resources = RESOURCES_INIT,
                 .mapper = ID_MAPPER_INIT,

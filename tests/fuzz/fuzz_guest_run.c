@@ -132,7 +132,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
         return 0;
 }
 
-static int configured(void *ctx, struct err *e)
+static int configured(void *ctx, const struct vmm_process *p, struct err *e)
 {
         MUST(ctx == &world && world.said_rooted && world.said_jailed && world.map_calls == 1);
         world.configured_calls++;

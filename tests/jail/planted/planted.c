@@ -41,10 +41,11 @@ static void fault(void)
 
 #if PLANT == PLANT_STATE
 __typeof__(state_write) __real_state_write, __wrap_state_write;
-int __wrap_state_write(const struct state_guest *g, const struct guest_state *s, struct err *e)
+int __wrap_state_write(const struct state_guest *g, const struct state_new *n, const struct guest_state *s,
+                       struct err *e)
 {
         fault();
-        return __real_state_write(g, s, e);
+        return __real_state_write(g, n, s, e);
 }
 #elif PLANT == PLANT_RACE
 __typeof__(machine_stopping) __real_machine_stopping, __wrap_machine_stopping;
