@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/sys.h"
-#include "cli/beside.h"
 #include "cli/commands.h"
 
 #define PROGRAM "bulkhead-audit"

@@ -11,3 +11,6 @@ int cmd_audit(int argc, char *argv[], struct err *e);
 int cmd_kill(int argc, char *argv[], struct err *e);
 int cmd_doctor(int argc, char *argv[], struct err *e);
 int cmd_version(int argc, char *argv[], struct err *e);
+
+/* Removes what dead supervisors left: an ordinary user without a runtime directory has nothing to sweep. */
+void sweep_dead_guests(void);

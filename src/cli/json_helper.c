@@ -8,10 +8,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/sys.h"
-#include "cli/beside.h"
 
 #define HELPER "bulkhead-json"
 

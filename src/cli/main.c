@@ -1,5 +1,6 @@
 /* bulkhead: the command line. Sweeps what dead supervisors left, unless the verb only looks, and does what it says. */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,26 +9,19 @@
 #include "cli/commands.h"
 #include "state/state.h"
 
-enum sweep_time {
-        SWEEP_BEFORE,
-        SWEEP_AFTER, /* run becomes a supervisor, which sweeps while it waits for its guest; when it comes back, it did
-                      * not */
-        SWEEP_NEVER, /* audit is to find what was left */
-};
-
 static const struct {
         const char *verb;
         int (*run)(int argc, char *argv[], struct err *e);
         const char *summary;
-        enum sweep_time sweep;
+        bool sweeps; /* before; run does while it waits for its guest, and audit is to find what was left */
 } commands[] = {
-        {"run", cmd_run, "start a guest in its own jail, in the foreground", SWEEP_AFTER},
-        {"ps", cmd_ps, "list the guests of this host", SWEEP_BEFORE},
-        {"inspect", cmd_inspect, "show what is in force around a guest, read back from the kernel", SWEEP_BEFORE},
-        {"audit", cmd_audit, "examine every KVM guest of this host, whoever started it", SWEEP_NEVER},
-        {"doctor", cmd_doctor, "tell whether this host can run guests", SWEEP_BEFORE},
-        {"kill", cmd_kill, "end a guest, or press its power button", SWEEP_BEFORE},
-        {"version", cmd_version, "print the version", SWEEP_BEFORE},
+        {"run", cmd_run, "start a guest in its own jail, in the foreground", false},
+        {"ps", cmd_ps, "list the guests of this host", true},
+        {"inspect", cmd_inspect, "show what is in force around a guest, read back from the kernel", true},
+        {"audit", cmd_audit, "examine every KVM guest of this host, whoever started it", false},
+        {"doctor", cmd_doctor, "tell whether this host can run guests", true},
+        {"kill", cmd_kill, "end a guest, or press its power button", true},
+        {"version", cmd_version, "print the version", true},
 };
 
 static void usage(FILE *to)
@@ -38,9 +32,7 @@ static void usage(FILE *to)
         fprintf(to, "\nbulkhead COMMAND --help tells more; so does man bulkhead.\n");
 }
 
-/* Removes what dead supervisors left: an ordinary user without a runtime directory has nothing
- * to sweep. */
-static void sweep(void)
+void sweep_dead_guests(void)
 {
         struct state_dir d;
 
@@ -68,11 +60,9 @@ int main(int argc, char *argv[])
         for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
                 if (strcmp(argv[1], commands[i].verb) != 0)
                         continue;
-                if (commands[i].sweep == SWEEP_BEFORE)
-                        sweep();
+                if (commands[i].sweeps)
+                        sweep_dead_guests();
                 status = commands[i].run(argc - 1, argv + 1, &e);
-                if (commands[i].sweep == SWEEP_AFTER)
-                        sweep();
                 if ((fflush(stdout) == EOF || ferror(stdout)) && status == STATUS_OK) {
                         err_set(&e, -EIO, "write the output");
                         status = STATUS_FAILURE;

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/beside.h"
 #include "base/cleanup.h"
 
 #define KVM_DEVICE "/dev/kvm"
@@ -60,28 +61,6 @@ static int image_open(const char *path, const char *what, int *ret_fd, struct er
         return 0;
 }
 
-/* bulkhead-vmm stands beside this program, in the build directory as in an installation. */
-static int program_open(struct resources *res, struct err *e)
-{
-        char path[SPEC_PATH_MAX];
-        ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - sizeof(VMM_NAME) - 1);
-        char *slash;
-
-        if (n < 0)
-                return err_set(e, -errno, "find this program's directory");
-        path[n] = '\0';
-        slash = strrchr(path, '/');
-        snprintf(slash + 1, sizeof(path) - (size_t)(slash + 1 - path), VMM_NAME);
-        res->program_fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (res->program_fd < 0) {
-                int r = err_set(e, -errno, "open %s", path);
-
-                err_hint(e, "install bulkhead again");
-                return r;
-        }
-        return 0;
-}
-
 int resources_open(const struct guest_spec *spec, struct resources *res, struct err *e)
 {
         int r = kvm_open(res, e);
@@ -91,8 +70,8 @@ int resources_open(const struct guest_spec *spec, struct resources *res, struct 
         if (r == 0 && spec->initrd[0])
                 r = image_open(spec->initrd, "the initrd", &res->initrd_fd, e);
         if (r == 0)
-                r = program_open(res, e);
-        return r;
+                r = res->program_fd = beside_open(VMM_NAME, e);
+        return r < 0 ? r : 0;
 }
 
 void resources_close(struct resources *res)

@@ -158,6 +158,7 @@ static int prepare(struct supervisor *s, struct err *e)
 {
         int r;
 
+        (void)prctl(PR_SET_NAME, "bulkhead-supervisor"); /* of which the kernel keeps 15 characters */
         if (prctl(PR_SET_DUMPABLE, 0) < 0)
                 return err_set(e, -errno, "become undumpable");
         r = signals_open(&s->signal_fd, e);

@@ -13,6 +13,7 @@ EXCLUDED = [
     (".*", "getpid|gettid|geteuid", ".*", "cannot fail: its manual page names no error"),
     (".*", "rt_sigprocmask", ".*", "fails for wrong arguments only, and they are constants; the C library makes it and does "
                              "not look"),
+    ("bulkhead", "prctl:0xf", "", "names the process, and its role here; fails for a wrong address only"),
     (".*", "clock_gettime", ".*", "fails for a wrong clock only, and these are constants"),
     (".*", "futex:0x8[13]", ".*", "waking fails for a wrong address only, and none of these is"),
 ]
@@ -33,12 +34,13 @@ HARMLESS = [
     (".*", "brk", "", None, "the C library's allocator takes memory from mmap() instead"),
     (".*", "socket|socketpair", "", {errno.EINVAL}, "the C library sets close-on-exec and O_NONBLOCK afterwards instead"),
     (".*", "prctl:0x18", "", {errno.EINVAL}, "ends the walk through the capabilities, at the last one"),
-    ("bulkhead", "open", ".*/libexec/.*", {errno.ENOENT}, "the program is then looked for beside this one"),
+    ("bulkhead.*", "open", ".*/libexec/.*", {errno.ENOENT}, "the program is then looked for beside this one"),
     ("bulkhead", "fstat", ".*", None, "asked to say more clearly that the configuration is a directory; reading one fails"),
     ("bulkhead-json", "openat|read", "/dev/urandom", None,
      "jansson seeds its hash tables with the time instead, and the helper's CPU time is limited"),
     ("bulkhead-json", "getrandom", "", None, "the C library's allocator takes something less random"),
     ("bulkhead-json", "mmap", "", None, "the C library's allocator takes memory elsewhere"),
+    ("bulkhead-supervisor", "sched_getaffinity|sched_setaffinity", "", None, "it stays on the child's processor, which takes longer"),
     ("bulkhead-supervisor", "ioctl:0x5413", ".*", None, CONSOLE),
     ("bulkhead-supervisor", "fstat", "pipe:.*", None, CONSOLE),
     ("bulkhead-supervisor", "open", "/proc/self/fd/1", None, CONSOLE),

@@ -18,7 +18,7 @@ from bulkhead import BUILD, GUESTS, PROGRAM, State, Status, new_name
 from host import seconds
 
 TRACER = BUILD / "tests/fault/fault_tracer"
-PROGRAMS = ("bulkhead", "bulkhead-json", "bulkhead-supervisor", "bulkhead-vmm")
+PROGRAMS = ("bulkhead", "bulkhead-json", "bulkhead-vmm")
 RECORDINGS = 3  # threads meet differently each time: some calls are made only now and then
 ATTEMPTS = 5  # to come to a call that is made only now and then
 RUN_TIMEOUT_S = 40

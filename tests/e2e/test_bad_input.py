@@ -85,17 +85,14 @@ def test_state_directory_that_others_can_write(refused):
     assert "/run/bulkhead" in refused(in_private_mounts(setup, arguments()), Status.FAILURE)
 
 
-@pytest.mark.parametrize("missing", ["bulkhead-vmm", "bulkhead-supervisor"])
-def test_program_missing(refused, tmp_path, missing):
-    for name in {"bulkhead", "bulkhead-supervisor", "bulkhead-vmm"} - {missing}:
-        shutil.copy(BUILD / name, tmp_path / name)
+def test_program_missing(refused, tmp_path):
+    shutil.copy(BUILD / "bulkhead", tmp_path)
     line = refused([tmp_path / "bulkhead", *arguments()[1:]], Status.FAILURE)
-    assert missing in line
+    assert "bulkhead-vmm" in line
 
 
 def test_vmm_is_no_program(refused, tmp_path):
-    for name in ("bulkhead", "bulkhead-supervisor"):
-        shutil.copy(BUILD / name, tmp_path / name)
+    shutil.copy(BUILD / "bulkhead", tmp_path)
     (tmp_path / "bulkhead-vmm").write_bytes(b"not a program")
     (tmp_path / "bulkhead-vmm").chmod(0o755)
     assert "bulkhead-vmm" in refused([tmp_path / "bulkhead", *arguments()[1:]], Status.FAILURE)

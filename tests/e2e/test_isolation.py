@@ -124,6 +124,10 @@ def test_supervisor_of_a_running_guest_is_narrowed(guest):
     assert int(s["CapEff"], 16) & ~allowed == 0
 
 
+def test_supervisor_keeps_nothing_of_the_environment(guest):
+    assert Path(f"/proc/{guest.supervisor}/environ").read_bytes().strip(b"\0") == b""
+
+
 def test_one_mount_empty_and_read_only(vmm):
     mounts = proc.mounts(vmm)
     assert len(mounts) == 1

@@ -142,7 +142,7 @@ def test_a_guest_that_is_being_swept(host, guests):
         r = command("kill", guest.name)  # would end this test if it took the holder for the supervisor
         assert (r.returncode, r.stderr.count(b"\n")) == (Status.NAME, 1)
         again = guests.start("hlt", name=guest.name)
-        wait_until(lambda: b"supervisor" in Path(f"/proc/{again.supervisor}/cmdline").read_bytes(), 5,
+        wait_until(lambda: b"bulkhead-superv" in Path(f"/proc/{again.supervisor}/comm").read_bytes(), 5,
                    "the supervisor has started")
         assert again.status_now() is None and again.output == b""
     again.wait_output(READY["hlt"])

@@ -43,9 +43,9 @@ def test_it_cannot_be_installed(tmp_path):
 
 @pytest.mark.parametrize("fault", PLANTED)
 def test_a_planted_fault_is_found(host, tmp_path, fault):
-    for program in ("bulkhead", "bulkhead-supervisor", "bulkhead-vmm"):
+    for program in ("bulkhead", "bulkhead-vmm"):
         shutil.copy(BUILD / program, tmp_path)
-    faulty = "bulkhead-supervisor" if fault == "supervisor" else "bulkhead-vmm"
+    faulty = "bulkhead" if fault == "supervisor" else "bulkhead-vmm"
     shutil.copy(BUILD / "tests/jail/planted" / f"planted-{fault}", tmp_path / faulty)
 
     status, report = FINDINGS[fault]

@@ -1,6 +1,6 @@
 """The system calls that guests' processes, and bulkhead-json, really make, against the policies of their filters.
 
-syscall-trace (tests/trace) counts each call of each thread from exec of bulkhead-supervisor on, for every filter that is
+syscall-trace (tests/trace) counts each call of each thread from exec of bulkhead on, for every filter that is
 in force in the thread, and which entry of the policy lets it through. Here guests live through what guests live
 through; what was used then must be what is allowed. An entry that no guest uses is removed, or its reason starts with a
 mark that says when it is. It is judged by the filter whose policy file it stands in, not by those that include the file.

@@ -55,8 +55,7 @@ static struct task *task_new(struct tracer *t, pid_t tid)
         return task;
 }
 
-/* Names a task; one that had the name before keeps it. */
-static void role_set(struct tracer *t, struct task *task, const char *name)
+void role_set(struct tracer *t, struct task *task, const char *name)
 {
         unsigned int before = 0;
 

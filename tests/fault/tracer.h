@@ -28,9 +28,9 @@ struct main_offset {
 };
 
 /*
- * A role is a program ("bulkhead-vmm"), what a program has forked and not executed yet ("bulkhead-supervisor:child"),
- * or a thread of a program, in the order in which they were made ("bulkhead-vmm:thread1"). One that there was before
- * gets "#2" after it.
+ * A role is a program ("bulkhead-vmm"), what it calls itself (bulkhead becomes "bulkhead-supervisor"), what a program
+ * has forked and not executed yet ("bulkhead-supervisor:child"), or a thread of a program, in the order in which they
+ * were made ("bulkhead-vmm:thread1"). One that there was before gets "#2" after it.
  */
 struct task {
         pid_t tid;
@@ -65,6 +65,9 @@ struct tracer {
         struct task tasks[TASKS_MAX];
         size_t task_count;
 };
+
+/* Names a task; one that had the name before keeps it. */
+void role_set(struct tracer *t, struct task *task, const char *name);
 
 /* A system-call stop. */
 void trace_entry(struct tracer *t, struct task *task);

@@ -1,5 +1,5 @@
 /*
- * bulkhead-supervisor, and the child that builds the jail: what is left out between the clone and the exec of
+ * The supervisor, and the child that builds the jail: what is left out between the clone and the exec of
  * bulkhead-vmm. A stage that only keeps a state is left out by planting what it forbids.
  */
 #include "leave_out.h"
@@ -23,14 +23,15 @@
 #include "base/sys.h"
 #include "jail/jail.h"
 #include "jail/jail_stages.h"
+#include "supervisor/supervisor.h"
 
 /* Says on every start what this program is. */
-int __real_main(void);
-int __wrap_main(void);
-int __wrap_main(void)
+int __real_supervise(const struct guest_spec *spec, struct err *e);
+int __wrap_supervise(const struct guest_spec *spec, struct err *e);
+int __wrap_supervise(const struct guest_spec *spec, struct err *e)
 {
         dprintf(STDERR_FILENO, "bulkhead: TEST BUILD, leaves out: %s\n", LEAVE_OUT[0] ? LEAVE_OUT : "nothing");
-        return __real_main();
+        return __real_supervise(spec, e);
 }
 
 int __real_jail_start(const struct jail_request *req, pid_t *ret_pid, int *ret_pidfd, uint64_t *ret_layers,

@@ -167,7 +167,7 @@ static const struct {
           FEATURE_USERS_NAMESPACES, "sysctl kernel.unprivileged_userns_clone=1 and user.max_user_namespaces > 0"},
          NEEDED_BY_GUESTS},
         {{"users-apparmor", "user namespaces not kept by AppArmor", INFORMATIVE, probe_feature, FEATURE_USERS_APPARMOR,
-          "an AppArmor profile with \"userns,\" for bulkhead-supervisor, or sysctl "
+          "an AppArmor profile with \"userns,\" for bulkhead, or sysctl "
           "kernel.apparmor_restrict_unprivileged_userns=0"},
          NEEDED_BY_GUESTS},
 };

@@ -242,7 +242,7 @@ static enum guest_result child_run(int kvm_fd, unsigned int probe)
         return run_until_exit(&m);
 }
 
-enum guest_result guest_run(int kvm_fd, unsigned int probe)
+enum guest_result probe_guest_run(int kvm_fd, unsigned int probe)
 {
         int status = 0, ended;
         pid_t pid = fork();

@@ -23,7 +23,7 @@ enum guest_result {
  * Runs one probe (PROBE_*) in a virtual machine of its own, in a child process, for at most GUEST_TIMEOUT_MS;
  * nothing is left of either. kvm_fd is /dev/kvm. Never fails: what goes wrong is a result.
  */
-enum guest_result guest_run(int kvm_fd, unsigned int probe);
+enum guest_result probe_guest_run(int kvm_fd, unsigned int probe);
 
 /* For people: "KVM reported an internal error". */
 const char *guest_result_text(enum guest_result result);

@@ -57,7 +57,7 @@ static int kvm_extension(void *ctx, int cap)
 
 static enum guest_result guest(void *ctx, unsigned int probe)
 {
-        return guest_run(((struct real_host *)ctx)->kvm_fd, probe);
+        return probe_guest_run(((struct real_host *)ctx)->kvm_fd, probe);
 }
 
 /* Where a guest of this ordinary user would get its cgroup: empty for nowhere. */

@@ -1,19 +1,18 @@
-#include "cli/beside.h"
+#include "base/beside.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-#include "spec/guest_spec.h"
 
 /* From PREFIX/bin to PREFIX/libexec/bulkhead. */
 #define LIBEXEC_FROM_BIN "../libexec/bulkhead"
 
 int beside_open(const char *name, struct err *e)
 {
-        char self[SPEC_PATH_MAX], path[SPEC_PATH_MAX + 64];
+        char self[PATH_MAX], path[PATH_MAX + 64];
         ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
         int fd, r;
 
