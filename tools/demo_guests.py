@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""Boot two Linux guests, compare their jails as the kernel shows them, and switch the guests off.
+"""Boot two Linux guests, compare their jails as the kernel shows them, audit both, and switch them off.
 
-usage: demo_guests.py BULKHEAD KERNEL INITRAMFS
+usage: demo_guests.py BULKHEAD KERNEL INITRAMFS PAGE
 
-The part of tools/demo that runs where the guests run. Ends with one line; the exit status is 0 when every check held.
+The part of tools/demo that runs where the guests run. The audit is about the whole host, and goes to the terminal and to
+PAGE; what it finds is shown and decides nothing. Ends with one line; the exit status is 0 when every check held.
 """
 import os
 import signal
@@ -86,7 +87,22 @@ def left_behind(guests, cgroups):
     return [str(path) for path in places if path.exists()]
 
 
-def show(guests):
+AUDIT_ENDS = {0: "every boundary that was examined holds",
+              6: "a boundary does not hold: of this host, of these guests or of others that run here",
+              10: "no boundary was found broken; something of weight could not be determined"}
+
+
+def audit(bulkhead, page):
+    """Returns what is wrong, as show(): that there is no report. What the report says of a host is another matter."""
+    print("\nAnd what bulkhead audit finds, which examines any monitor's guests:\n", flush=True)
+    status = subprocess.run([bulkhead, "audit", "--deep", "--html", page], stdin=subprocess.DEVNULL, check=False).returncode
+    if status not in AUDIT_ENDS:
+        return [f"bulkhead audit ended with status {status}"]
+    print(f"\n  status {status}: {AUDIT_ENDS[status]}", flush=True)
+    return []
+
+
+def show(guests, bulkhead, page):
     """Returns what is wrong, as a list of lines."""
     pids = [guest.vmm() for guest in guests]
     host = demo_facts.Facts(os.getpid())
@@ -96,7 +112,7 @@ def show(guests):
     print(f"\nAnd from inside guest {guests[0].name}, which is a machine of its own:\n")
     print("\n".join(f"  {line}" for line in guests[0].account()), flush=True)
 
-    wrong = demo_facts.check(host, *facts)
+    wrong = demo_facts.check(host, *facts) + audit(bulkhead, page)
     cgroups = [path for fact in facts for path in fact.cgroup_directories()]
     say("switching both off")
     wrong += [f"guest {guest.name} ended with status {status}" for guest in guests if (status := guest.power_off()) != 0]
@@ -105,7 +121,7 @@ def show(guests):
 
 
 def main():
-    if len(sys.argv) != 4:
+    if len(sys.argv) != 5:
         sys.exit(__doc__)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
@@ -114,10 +130,10 @@ def main():
         try:
             suffix = os.getpid()  # two demonstrations at once must not want the same names
             for name, memory in (("anna", "256M"), ("bert", "192M")):
-                guests.append(Guest(f"{name}-{suffix}", memory, Path(directory), sys.argv[1:]))
+                guests.append(Guest(f"{name}-{suffix}", memory, Path(directory), sys.argv[1:4]))
             say(f"booting {' and '.join(guest.name for guest in guests)}")
             say(f"both are up after {wait_until_up(guests):.1f} s")
-            wrong = show(guests)
+            wrong = show(guests, sys.argv[1], sys.argv[4])
         finally:
             for guest in guests:
                 guest.stop()

@@ -1,6 +1,7 @@
 """Starts guests in which a unit that is left out has left something behind to be seen, and collects what is to be known."""
 
 import ctypes
+import fcntl
 import os
 import resource
 import subprocess
@@ -16,6 +17,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 LEAVE_OUT = BUILD / "tests/leave_out"
 
 PLANTED_GROUP = 4242
+LEAST_PLANTED_FD = 100  # lower ones are used on the way to the VMM
 SYS_ADD_KEY, SYS_KEYCTL = 248, 250  # x86-64
 PLANTED_LIMITS = {
     resource.RLIMIT_CORE: resource.RLIM_INFINITY, resource.RLIMIT_NOFILE: 4096,
@@ -65,7 +67,9 @@ def look(program, cwd):
     """The facts of a guest of this program, what bulkhead has said, and what the auditor says of the guest and a second one
     of its kind. Both have ended when this returns."""
     guests = Guests(cwd)
-    planted = os.open("/", os.O_RDONLY)
+    root = os.open("/", os.O_RDONLY)
+    planted = fcntl.fcntl(root, fcntl.F_DUPFD_CLOEXEC, LEAST_PLANTED_FD)
+    os.close(root)
     try:
         neighbour = _start(guests, program, planted)
         guest = _start(guests, program, planted)

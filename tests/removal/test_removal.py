@@ -3,7 +3,8 @@ What each unit of the jail is good for, shown by a build without it.
 
 For every unit tests/leave_out makes a build that lacks it, and what cannot be without it. A guest of that build runs
 here, and what the kernel says of its processes (facts.py) must raise the alarms (alarms.py) listed below for the unit,
-and no other. A guest of the product, and one of a build that leaves nothing out, raise none.
+and no other. A guest of the product, and one of a build that leaves nothing out, raise none. The auditor's verdicts on it
+must get worse where audit_table.py says so, and nowhere else.
 
 What the kernel at hand cannot enforce is tested on facts recorded on another one (fixtures/README.md), and named.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import alarms
+import audit_table
 import facts
 import removal_guest
 from bulkhead import PROGRAM, REPO, needs_kvm
@@ -132,10 +134,18 @@ def look(tmp_path):
     before.assert_clean()
 
 
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """What the auditor says of guests of the product."""
+    return removal_guest.look(PROGRAM, tmp_path_factory.mktemp("whole"))[2]
+
+
 @needs_kvm
-def test_the_product_raises_no_alarm(look):
-    found, errors = look(PROGRAM)
+def test_the_product_raises_no_alarm(look, whole):
+    found, errors, audited = look(PROGRAM)
     assert (alarms.raised(found), b"TEST BUILD" in errors) == (set(), False)
+    assert audit_table.worse(whole, audited) == set()
+    assert "FAIL" not in {verdict for check, verdict in audited.items() if check not in audit_table.OF_THE_HOST}
 
 
 # The lab is slow. Where nothing is to be expected of its kernel that the host's does not show, make test leaves it out.
@@ -150,10 +160,11 @@ def in_time(units):
 
 @needs_kvm
 @pytest.mark.parametrize("unit", in_time(["nothing", *HERE]))
-def test_a_unit_left_out_raises_its_alarms(look, unit):
-    found, errors = look(removal_guest.LEAVE_OUT / unit / "bulkhead")
+def test_a_unit_left_out_raises_its_alarms(look, whole, unit):
+    found, errors, audited = look(removal_guest.LEAVE_OUT / unit / "bulkhead")
     assert errors.startswith(b"bulkhead: TEST BUILD, leaves out: " + unit.encode())
     assert alarms.raised(found) == (set() if unit == "nothing" else expected(unit, KERNEL))
+    assert audit_table.worse(whole, audited) == audit_table.expected(unit, KERNEL)
 
 
 def recorded(unit):
@@ -181,6 +192,9 @@ def test_every_unit_is_tested_and_every_alarm_raised(capsys):
     assert set(NOT_HERE) <= set(ON_FIXTURES), "neither this kernel nor a fixture tests these units"
     listed = set().union(*UNITS.values())
     assert set(alarms.ALARMS) == listed
+    assert set(audit_table.UNITS) - {"nothing"} == set(UNITS)
     with capsys.disabled():
-        print(f"\nremoval: {len(UNITS)} units, {len(listed)} alarms; {len(HERE)} units on this kernel "
+        seen = [unit for unit, checks in audit_table.UNITS.items() if checks]
+        print(f"\nremoval: the auditor sees {len(seen)} of {len(UNITS)} units from outside")
+        print(f"removal: {len(UNITS)} units, {len(listed)} alarms; {len(HERE)} units on this kernel "
               f"({KERNEL['release']}); on recorded facts only: {', '.join(NOT_HERE) or 'none'}")
