@@ -150,7 +150,7 @@ static int answer_list(struct live *l, const char *path, struct answer *ret)
                 return r;
         }
         errno = 0;
-        while ((entry = readdir(dir))) {
+        while (names.count <= OBSERVE_LIST_MAX && (entry = readdir(dir))) {
                 if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
                         char *name = text_escape(a, entry->d_name, strlen(entry->d_name));
 
@@ -159,7 +159,7 @@ static int answer_list(struct live *l, const char *path, struct answer *ret)
                 }
                 errno = 0;
         }
-        r = -errno;
+        r = names.count > OBSERVE_LIST_MAX ? -E2BIG : -errno;
         closedir(dir);
         if (r < 0)
                 return r;

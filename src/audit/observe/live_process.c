@@ -15,6 +15,7 @@
 
 #include "audit/observe/live.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 
 static int answer_kcmp(struct live *l, const char *subject, struct answer *ret)
@@ -67,9 +68,12 @@ static int answer_cookie(struct live *l, const char *subject, struct answer *ret
         return live_answer(l, ret, "%lu", cookie);
 }
 
+#define STOP_WAIT_MS 1000 /* a thread in uninterruptible sleep does not stop */
+
 /* Stops thread tid. It stays stopped until PTRACE_DETACH, or until this process ends. */
 static int thread_stop(pid_t tid)
 {
+        int64_t deadline = clock_now_ms() + STOP_WAIT_MS;
         int status;
 
         if (ptrace(PTRACE_SEIZE, tid, 0, 0) < 0)
@@ -80,10 +84,18 @@ static int thread_stop(pid_t tid)
                 ptrace(PTRACE_DETACH, tid, 0, 0);
                 return r;
         }
-        while (waitpid(tid, &status, __WALL) < 0)
-                if (errno != EINTR)
+        for (;;) {
+                const struct timespec pause = {.tv_nsec = 50000};
+                pid_t ended = waitpid(tid, &status, __WALL | WNOHANG);
+
+                if (ended < 0 && errno != EINTR)
                         return -errno;
-        return WIFSTOPPED(status) ? 0 : -ESRCH;
+                if (ended > 0)
+                        return WIFSTOPPED(status) ? 0 : -ESRCH;
+                if (clock_now_ms() >= deadline)
+                        return -ETIMEDOUT; /* it is let go when this process ends, at the latest */
+                nanosleep(&pause, NULL);
+        }
 }
 
 static int answer_seccomp(struct live *l, const char *subject, struct answer *ret)

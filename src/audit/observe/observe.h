@@ -7,7 +7,7 @@
  *
  *   read PATH             the file's bytes, OBSERVE_FILE_MAX at most (-EFBIG)
  *   head PATH             the first OBSERVE_HEAD_MAX bytes of a regular file or block device
- *   list PATH             names in a directory without . and .., one a line, each escaped (text_escape), sorted
+ *   list PATH             names in a directory (OBSERVE_LIST_MAX at most) without . and .., one a line, each escaped (text_escape), sorted
  *   link PATH             target of a symbolic or magic link
  *   stat PATH, lstat PATH "MODE UID GID DEV INO RDEV SIZE NLINK MTIME", mode octal, dev and rdev as MAJ:MIN
  *   acl PATH              the POSIX access ACL, "user:ID:rwx" a line; -ENODATA: none
@@ -46,6 +46,7 @@
 #include "base/err.h"
 
 #define OBSERVE_FILE_MAX (32U << 20)
+#define OBSERVE_LIST_MAX (1U << 20) /* names in a directory (-E2BIG) */
 #define OBSERVE_HEAD_MAX (64U << 10)
 
 struct answer {
