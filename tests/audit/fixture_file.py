@@ -1,5 +1,6 @@
 """Fixtures as Python sees them: what was asked and answered (src/audit/observe/fixture.h has the format)."""
 
+import functools
 import re
 
 
@@ -17,6 +18,11 @@ def escape(data):
 
 def read(path):
     """{question: answer as bytes, or None where it failed}, the fixtures below included."""
+    return dict(_read(path))
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path):
     found, base, question = {}, None, None
     for line in path.read_text(encoding="latin-1").splitlines()[1:]:
         if line.startswith("base "):
@@ -32,7 +38,7 @@ def read(path):
             found[question] += unescape(line[2:])
         elif line.startswith(("|", "\\")):
             found[question] += unescape(line[1:]) + (b"\n" if line[0] == "|" else b"")
-    return {**(read(base) if base else {}), **found}
+    return {**(_read(base) if base else {}), **found}
 
 
 def write(path, answers):

@@ -32,7 +32,7 @@ FILE *__wrap_fopen64(const char *path, const char *mode)
         return input.len ? fmemopen((void *)(uintptr_t)input.data, input.len, "r") : __real_fopen64("/dev/null", "r");
 }
 
-static _Noreturn void exhausted(void)
+static __attribute__((noreturn)) void exhausted(void)
 {
         must_failed(__FILE__, __LINE__, "memory for an audit of a small fixture");
 }

@@ -15,7 +15,7 @@
 #define GUESTS_MAX 24
 #define HOST_NS    1000
 
-static _Noreturn void exhausted(void)
+static __attribute__((noreturn)) void exhausted(void)
 {
         abort();
 }

@@ -10,7 +10,7 @@
 
 #include "audit/text.h"
 
-static _Noreturn void exhausted(void)
+static __attribute__((noreturn)) void exhausted(void)
 {
         abort();
 }

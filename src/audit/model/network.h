@@ -130,9 +130,9 @@ struct audit;
 struct network *network(struct audit *a);
 
 /* Nics of a guest. */
-#define FOR_EACH_NIC(net, g, n)                                            \
-        for (struct nic *n = (net)->nics.items + (net)->first[(g)->index]; \
-             n < (net)->nics.items + (net)->first[(g)->index + 1]; n++)
+#define FOR_EACH_NIC(net, g, n)                                                                       \
+        for (struct nic *n = (net)->nics.items ? (net)->nics.items + (net)->first[(g)->index] : NULL; \
+             n && n < (net)->nics.items + (net)->first[(g)->index + 1]; n++)
 
 size_t nic_count(const struct network *net, const struct guest *g);
 
