@@ -173,13 +173,13 @@ def root_plain(stage):
     pair(stage, hardened=False)
 
 
-@scene("separate", ["STO-RW"])
+@scene("separate", ["STO-RW", "STO-PERM"])  # the image is open to its owner's id, which is that of one of the two
 def shared_disk(stage):
     disk = stage.disk("red", UIDS["red"])
     pair(stage, disk=disk)
 
 
-@scene("separate", ["PRIV-UIDUNIQ"])
+@scene("separate", ["PRIV-UIDUNIQ", "STO-PERM"])  # each other's image is open to the id that both have
 def same_uid(stage):
     for name in UIDS:
         qemu(stage, name, uid=70001, disk=stage.disk(name, 70001))
@@ -187,8 +187,10 @@ def same_uid(stage):
 
 @scene("separate", ["MEM-SHRW"])
 def shared_memory(stage):
+    shared = stage.dir / "shared"
+    shared.touch(mode=0o600)
     for name, uid in UIDS.items():
-        qemu(stage, name, "-object", f"memory-backend-file,id=shared,size=16M,share=on,mem-path={stage.dir}/shared",
+        qemu(stage, name, "-object", f"memory-backend-file,id=shared,size=16M,share=on,mem-path={shared}",
              disk=stage.disk(name, uid))
 
 

@@ -3,12 +3,11 @@
  * rule is:
  *
  *   - a block device is an image;
- *   - a regular file is none when it is the program, mapped to be executed or as the guest's RAM, opened to append (a
- * log) or as a mere path, empty, or named on the command line behind an option for kernels, initial file systems,
- * firmware;
+ *   - a regular file is none when it is the program, mapped to be executed or to be shared (memory of the guest:
+ *     MEM-SHRW judges that), opened to append (a log) or as a mere path, empty, or named on the command line behind an
+ *     option for kernels, initial file systems, firmware;
  *   - it is one when the command line names it otherwise, or when it has whole sectors and 64 KiB or more: logs and
- * states are seldom so, and monitors that are configured through a socket (Firecracker) have no name on their command
- * line.
+ *     states are seldom so, and monitors that are configured through a socket (Firecracker) name none there.
  */
 #pragma once
 

@@ -7,7 +7,8 @@
  *
  *   read PATH             the file's bytes, OBSERVE_FILE_MAX at most (-EFBIG)
  *   head PATH             the first OBSERVE_HEAD_MAX bytes of a regular file or block device
- *   list PATH             names in a directory (OBSERVE_LIST_MAX at most) without . and .., one a line, each escaped (text_escape), sorted
+ *   list PATH             names in a directory without . and .., one a line, each escaped (text_escape), sorted;
+ *                         OBSERVE_LIST_MAX at most (-E2BIG)
  *   link PATH             target of a symbolic or magic link
  *   stat PATH, lstat PATH "MODE UID GID DEV INO RDEV SIZE NLINK MTIME", mode octal, dev and rdev as MAJ:MIN
  *   acl PATH              the POSIX access ACL, "user:ID:rwx" a line; -ENODATA: none
