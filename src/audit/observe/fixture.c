@@ -194,10 +194,13 @@ struct observer *observer_fixture(struct arena *a, const char *path, struct err 
                 if (f->layers == FIXTURE_BASE_MAX) {
                         err_bad(e, STATUS_USAGE, "read fixture %s: more than %d on top of each other", path,
                                 FIXTURE_BASE_MAX);
+                        fixture_close(&f->o);
                         return NULL;
                 }
-                if (file_read(f, next, &base, e) < 0)
+                if (file_read(f, next, &base, e) < 0) {
+                        fixture_close(&f->o);
                         return NULL;
+                }
                 next = base ? arena_printf(a, "%.*s%s", directory, path, base) : NULL;
         } while (next);
         return &f->o;
