@@ -21,7 +21,7 @@ from bulkhead import Guest, needs_kvm, new_name
 from host import PREFIX, seconds, wait_until
 from live import audit, needs_qemu
 
-pytestmark = [pytest.mark.both, needs_kvm]
+pytestmark = needs_kvm
 
 
 def cpu_ticks(pid):

@@ -15,7 +15,7 @@ import live
 from bulkhead import Guests, needs_kvm
 from live import audit
 
-pytestmark = [pytest.mark.both, needs_kvm]
+pytestmark = needs_kvm
 
 # Any user gets an answer to all that these rest on.
 ANY_USER = """
