@@ -30,7 +30,7 @@ test: ## run the tests, about ten minutes; end-to-end tests need root
 	@tests/run
 
 test-all: ## the same with the tests that are marked slow
-	@tools/install-packages build guest test
+	@tools/install-packages build guest test libvirt
 	@$(MAKE) --no-print-directory compile
 	@tests/run --all
 

@@ -195,6 +195,19 @@ def shared_memory(stage):
              disk=stage.disk(name, uid))
 
 
+@scene()
+def backends(stage):
+    """Each with a shared folder, which a process of its own serves (virtiofsd as root, in its sandbox)."""
+    for name, uid in UIDS.items():
+        folder = stage.dir / f"{name}.folder"
+        folder.mkdir(mode=0o700)
+        socket = stage.dir / f"{name}.sock"
+        stage.start(["/usr/lib/qemu/virtiofsd", f"--socket-path={socket}", "-o", f"source={folder}", "-o", "cache=none"])
+        wait_for(socket.exists, f"{socket}")
+        qemu(stage, name, "-chardev", f"socket,id=fs,path={socket}",
+             "-device", "vhost-user-fs-device,chardev=fs,tag=shared", disk=stage.disk(name, uid))
+
+
 def with_taps(stage, bridges):
     for name, uid in UIDS.items():
         tap = stage.tap(f"tap-{name}", bridges[name])
