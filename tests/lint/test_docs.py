@@ -40,6 +40,18 @@ def test_audit_checks():
         "put the output of tools/audit_checks.py there"
 
 
+def test_audit_of_the_jail_without_a_part():
+    text = (sources.ROOT / "docs/audit.md").read_text()
+    units = (sources.ROOT / "tests/removal/audit_table.py").read_text().split("UNITS = {")[1].split("\n}\n")[0]
+    seen = {unit: checks for unit, checks in re.findall(r'^    "(\w+)": (.*)', units, re.MULTILINE)}
+    unseen = {unit for unit, checks in seen.items() if checks.startswith("NOTHING")} - {"nothing"}
+    rows = dict(table(text, "What it sees of the jail"))
+    assert {unit.strip("`") for unit in rows} == set(seen) - unseen - {"nothing"}
+    for unit, checks in rows.items():
+        assert set(re.findall(r'"([A-Z-]+)"', seen[unit.strip("`")])) <= set(checks.split(", "))
+    assert unseen == set(re.findall(r"`(\w+)`", text.split("makes up for it: ")[1].split("\n\n")[0]))
+
+
 def test_descriptors():
     header = (sources.ROOT / "src/spec/vmm_fds.h").read_text()
     code = [int(number) for number in re.findall(r"#define VMM_FD_(?!LIMIT)\w+ +(\d+)\n", header + "\n")]
