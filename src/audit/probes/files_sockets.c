@@ -175,7 +175,9 @@ static void guest_judge(struct ctlsock *c, struct guest *g)
         else {
                 f = finding_add(a, o.worst, g, "The ids of %s let it connect to a socket of %s%s.",
                                 GUEST_MARK(a, o.other), GUEST_MARK(a, g),
-                                o.worst == VERDICT_WARN ? ", which only its view of the file system prevents" : "");
+                                o.worst == VERDICT_WARN
+                                        ? ", which only its view of the file system or its label prevents"
+                                        : "");
                 finding_concern(a, f, o.other);
         }
         f->evidence = evidence.evidence;

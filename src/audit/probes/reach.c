@@ -82,12 +82,25 @@ const struct guest *reach_other(struct audit *a, const struct reach *r, const st
         return found || !s->acl ? found : keys_search(a, &r->uids, NULL, w, g, wanted);
 }
 
+/* A mount namespace of its own may show the host's tree nevertheless: libvirt gives each guest one for /dev. */
+static bool sees_host_tree(const struct audit *a, const struct guest *g)
+{
+        for (size_t m = 0; m < g->members.count; m++) {
+                const struct process *p = g->members.items[m].process;
+
+                if (p->root_error < 0 || a->host.root_error < 0 ||
+                    (p->root_stat.dev == a->host.root.dev && p->root_stat.ino == a->host.root.ino))
+                        return true;
+        }
+        return false;
+}
+
 bool reach_kept_away(const struct audit *a, const struct guest *g, const struct guest *other)
 {
         const uint64_t *mine = a->pairs.values + g->index * LAYER_COUNT,
                        *its = a->pairs.values + other->index * LAYER_COUNT;
 
-        return (its[LAYER_MNTNS] && its[LAYER_MNTNS] != mine[LAYER_MNTNS]) ||
+        return (its[LAYER_MNTNS] && its[LAYER_MNTNS] != mine[LAYER_MNTNS] && !sees_host_tree(a, other)) ||
                (its[LAYER_MAC] && its[LAYER_MAC] != mine[LAYER_MAC]);
 }
 

@@ -92,8 +92,9 @@ static void perm_guest(struct audit *a, const struct reach *r, struct guest *g)
                                 GUEST_MARK(a, g));
         else
                 f = finding_add(a, o.v, g, "A disk image of %s can %s%s.", GUEST_MARK(a, g), o.why,
-                                o.v == VERDICT_WARN ? ", which only that guest's view of the file system prevents"
-                                                    : "");
+                                o.v == VERDICT_WARN
+                                        ? ", which only that guest's view of the file system or its label prevents"
+                                        : "");
         if (o.other)
                 finding_concern(a, f, o.other);
         f->evidence = o.evidence.evidence;
