@@ -101,7 +101,7 @@ const struct check checks_files[] = {
                 .claim = "Only root can replace the program that a guest was started from, and its root directory.",
                 .examined =
                         "owner and mode of each directory up to the program and the root directory of every process of the guest",
-                .rule = "FAIL: one that root does not own, or that its group or others can write to (a sticky directory aside)",
+                .rule = "FAIL: one that root does not own (the root directory itself may be the guest's user's), or that its group or others can write to (a sticky directory aside)",
                 .source = "Firecracker docs/prod-host-setup.md, jailer: owners of the jail's parent directories",
                 .remedy = "chown root and chmod go-w each directory on the way",
                 .needs = "CAP_SYS_PTRACE or the guest's own user",

@@ -119,14 +119,17 @@ void mounts_guest(struct audit *a, struct guest *g)
 /* ---- what it was started from ---- */
 
 /* The first step that somebody other than root can change or replace, or NULL. In a directory with the sticky bit, only
- * the owner of a name can replace it. */
-static const struct path_step *replaceable(const struct path_walk *w)
+ * the owner of a name can replace it. A root directory may be the own of p's user, as Firecracker's jailer makes it:
+ * who owns a directory can change what is in it, which is all p's own, but not put another in its place. */
+static const struct path_step *replaceable(const struct path_walk *w, const struct process *p)
 {
         for (size_t i = 0; i < w->steps.count; i++) {
                 const struct path_step *s = &w->steps.items[i];
-                bool sticky = S_ISDIR(s->st.mode) && (s->st.mode & S_ISVTX) && i + 1 < w->steps.count;
+                bool last = i + 1 == w->steps.count, sticky = S_ISDIR(s->st.mode) && (s->st.mode & S_ISVTX) && !last,
+                     own = S_ISDIR(s->st.mode) && last && p->threads.count > 0 &&
+                           s->st.uid == p->threads.items[0].uid[1];
 
-                if (s->st.uid != 0 || ((s->st.mode & 022) && !sticky))
+                if ((s->st.uid != 0 && !own) || ((s->st.mode & 022) && !sticky))
                         return s;
         }
         return NULL;
@@ -180,7 +183,7 @@ static void parents_guest(struct audit *a, const struct reach *r, struct guest *
                         if (w.steps.items[w.steps.count - 1].st.ino != origins[i].ino)
                                 continue; /* the name leads to another file by now */
                         looked++;
-                        bad = replaceable(&w);
+                        bad = replaceable(&w, p);
                         if (bad) {
                                 f = finding_add(a, VERDICT_FAIL, g,
                                                 "Somebody other than root can replace the %s of %s.", origins[i].what,
