@@ -3,7 +3,7 @@ Every check over recorded and made hosts: the table that says what each must fin
 
 Beside NAME.fixture is NAME.expected with lines `ID VERDICT WHOM`: WHOM is `host`, a guest's name, or names joined by `+`. A made
 fixture (fixtures/made/ID-WORD.fixture, on top of another) lists only the lines of the check it is about, the ID it begins
-with; a recorded one (fixtures/recorded) lists all.
+with; a recorded one (fixtures/recorded) lists all, and so does a whole host made by hand (fixtures/hosts).
 """
 
 import json
@@ -18,6 +18,7 @@ BUILD = Path(os.environ.get("BULKHEAD_BUILD", ROOT / "build"))
 FIXTURES = ROOT / "tests/audit/fixtures"
 MADE = sorted((FIXTURES / "made").glob("*.fixture"))
 RECORDED = sorted((FIXTURES / "recorded").glob("*.fixture"))
+HOSTS = sorted((FIXTURES / "hosts").glob("*.fixture"))
 
 
 def audit(fixture, *arguments):
@@ -49,9 +50,38 @@ def test_recorded(fixture):
     assert sorted(line(f) for f in audit(fixture)["findings"]) == expected(fixture)
 
 
+@pytest.mark.parametrize("fixture", HOSTS, ids=lambda f: getattr(f, "stem", None))
+def test_host(fixture):
+    assert sorted(line(f) for f in audit(fixture)["findings"]) == expected(fixture)
+
+
+@pytest.mark.parametrize("host, arguments, status", [
+    ("ideal", ["--deep"], 0),
+    ("ideal", [], 10),  # what only --deep tells is of high severity
+    ("ideal-denied", ["--deep"], 10),
+    ("firecracker-unjailed", ["--deep"], 6),
+])
+def test_exit_status(host, arguments, status):
+    run = subprocess.run([BUILD / "bulkhead-audit", "--fixture", FIXTURES / f"hosts/{host}.fixture", "--json", *arguments],
+                         stdout=subprocess.PIPE, timeout=60, check=False)
+    grave = {check["id"] for check in json.loads(run.stdout)["checks"] if check["severity"] in ("high", "critical")}
+    verdicts = {(f["id"], f["verdict"]) for f in json.loads(run.stdout)["findings"]}
+    assert run.returncode == status
+    assert any(verdict == "FAIL" for _, verdict in verdicts) == (status == 6)
+    assert status == 6 or any(id in grave for id, verdict in verdicts if verdict == "UNKNOWN") == (status == 10)
+
+
+def test_without_deep_the_rows_name_it():
+    run = subprocess.run([BUILD / "bulkhead-audit", "--fixture", FIXTURES / "hosts/ideal.fixture", "--json"],
+                         stdout=subprocess.PIPE, timeout=60, check=False)
+    open_rows = [f for f in json.loads(run.stdout)["findings"] if f["verdict"] == "UNKNOWN"]
+    assert {f["id"] for f in open_rows} == {"SYS-POLICY", "SYS-ARCH", "SYS-ACTION", "SYS-IOCTL"}
+    assert all("--deep" in f["needs"] for f in open_rows)
+
+
 def test_every_check_is_seen_to_pass_and_at_its_worst():
     seen, worst = {}, {}
-    for fixture in MADE + RECORDED:
+    for fixture in MADE + RECORDED + HOSTS:
         report = audit(fixture)
         worst.update({check["id"]: check["worst"] for check in report["checks"]})
         only = {row.split()[0] for row in expected(fixture)} if fixture.stem != "base" else set(worst)
@@ -64,6 +94,6 @@ def test_every_check_is_seen_to_pass_and_at_its_worst():
 
 
 def test_each_finding_has_evidence():
-    for fixture in MADE + RECORDED:
+    for fixture in MADE + RECORDED + HOSTS:
         for finding in audit(fixture)["findings"]:
             assert finding["evidence"], f"{fixture.stem}: {finding['id']} {finding['text']}"
