@@ -34,8 +34,8 @@ char *arena_vprintf(struct arena *a, const char *fmt, va_list ap) __attribute__(
 void *arena_append(struct arena *a, void *items, size_t *count, size_t *room, size_t size);
 
 /* Typed form: GROW(a, list) for a struct with members items, count and room. */
-#define GROW(a, list)                                                                                      \
-        ((__typeof__((list)->items))arena_append((a), &(list)->items, &(list)->count, &(list)->room,       \
+#define GROW(a, list)                                                                                \
+        ((__typeof__((list)->items))arena_append((a), &(list)->items, &(list)->count, &(list)->room, \
                                                  sizeof(*(list)->items)))
 
 void arena_free(struct arena *a);

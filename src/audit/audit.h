@@ -1,11 +1,11 @@
 /*
  * The audit: a table of checks, each run over the host, over each guest, and over all guests at once (pairs); and the
- * findings that they leave. A check states facts and a verdict with the raw evidence behind it; a verdict without evidence
- * does not exist.
+ * findings that they leave. A check states facts and a verdict with the raw evidence behind it; a verdict without
+ * evidence does not exist.
  *
- * Guests in the text of a finding are written as markers (GUEST_MARK), which a report turns into the guest's name, or into
- * "another guest" in a report for one tenant: the text itself never holds a name, a path, a pid or an address of a guest.
- * Those go into evidence, which belongs to one guest, to the host, or to the operator only.
+ * Guests in the text of a finding are written as markers (GUEST_MARK), which a report turns into the guest's name, or
+ * into "another guest" in a report for one tenant: the text itself never holds a name, a path, a pid or an address of a
+ * guest. Those go into evidence, which belongs to one guest, to the host, or to the operator only.
  */
 #pragma once
 
@@ -54,8 +54,8 @@ struct check {
         const char *remedy;   /* what to do about a FAIL or WARN */
         const char *needs;    /* the privilege, for UNKNOWN: "root", "CAP_SYS_PTRACE or the guest's user", "" */
         bool deep;            /* only with --deep; else UNKNOWN */
-        /* A FAIL that rests on this one missing layer (a LAYER_BIT) is WARN while at least three others separate every pair;
-         * 0: never softened. */
+        /* A FAIL that rests on this one missing layer (a LAYER_BIT) is WARN while at least three others separate every
+         * pair; 0: never softened. */
         unsigned int softened;
         /* Any of them may be NULL. */
         void (*host)(struct audit *a);
@@ -70,10 +70,10 @@ extern const struct check *const check_tables[BOUNDARY_COUNT];
 #define EVIDENCE_OPERATOR (-2) /* names more than one guest, or none that is known */
 
 struct evidence {
-        int owner;        /* index of the guest it is about, or one of the above */
-        char *question;   /* as asked, printable */
-        char *excerpt;    /* raw answer, printable, TEXT_EVIDENCE_MAX bytes at most; or "error: ..." */
-        int64_t time_ms;  /* since 1970 */
+        int owner;       /* index of the guest it is about, or one of the above */
+        char *question;  /* as asked, printable */
+        char *excerpt;   /* raw answer, printable, TEXT_EVIDENCE_MAX bytes at most; or "error: ..." */
+        int64_t time_ms; /* since 1970 */
 };
 
 struct evidence_list {
@@ -93,8 +93,8 @@ struct finding {
         char *text;               /* one sentence, with markers */
         struct index_list guests; /* whom it concerns; none: the host. Two or more: every pair of them */
         struct evidence_list evidence;
-        const char *needs;        /* of UNKNOWN: what would determine it; NULL */
-        bool pair;                /* from the pairs function: about the guest and all others, or about those listed */
+        const char *needs; /* of UNKNOWN: what would determine it; NULL */
+        bool pair;         /* from the pairs function: about the guest and all others, or about those listed */
 };
 
 struct finding_list {
@@ -119,7 +119,8 @@ void audit_run(struct audit *a, void (*progress)(void *ctx, const char *id), voi
 
 /* ---- for checks ---- */
 
-/* A new finding of the running check. guest: whom it concerns; NULL: the host. The text is a printf format; a guest in it is
+/* A new finding of the running check. guest: whom it concerns; NULL: the host. The text is a printf format; a guest in
+ * it is
  * "%s" with GUEST_MARK(a, g). */
 struct finding *finding_add(struct audit *a, enum verdict v, const struct guest *g, const char *fmt, ...)
         __attribute__((format(printf, 4, 5)));
@@ -138,8 +139,8 @@ void finding_show_lines(struct audit *a, struct finding *f, int owner, const cha
 /* A question that failed. */
 void finding_show_error(struct audit *a, struct finding *f, int owner, const char *question, int error);
 
-/* UNKNOWN because a question failed with error: says what it needs (the check's needs, or "nothing: it ended" for -ESRCH,
- * which makes it NA). */
+/* UNKNOWN because a question failed with error: says what it needs (the check's needs, or "nothing: it ended" for
+ * -ESRCH, which makes it NA). */
 struct finding *finding_unknown(struct audit *a, const struct guest *g, int error, const char *question);
 
 /* The text by which a finding refers to a guest: printable, short-lived only in the arena. */

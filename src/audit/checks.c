@@ -147,12 +147,13 @@ static void soften(struct audit *a)
         for (size_t i = 0; i < a->findings.count; i++) {
                 struct finding *f = a->findings.items[i];
 
-                if (f->verdict != VERDICT_FAIL || !f->check->softened ||
-                    !pairs_all_separated(a, f->check->softened, 3))
+                if (f->verdict != VERDICT_FAIL || !f->check->softened || !pairs_all_separated(a, f->check->softened, 3))
                         continue;
                 f->verdict = VERDICT_WARN;
-                f->text = arena_printf(a->arena, "%s At least three other layers separate every pair of guests: without "
-                                                 "them this would be a FAIL.", f->text);
+                f->text = arena_printf(a->arena,
+                                       "%s At least three other layers separate every pair of guests: without "
+                                       "them this would be a FAIL.",
+                                       f->text);
         }
 }
 

@@ -111,8 +111,8 @@ void pair_keys_sort(struct pair_key_list *keys)
                 qsort(keys->items, keys->count, sizeof(keys->items[0]), by_key);
 }
 
-void pair_keys_shared(const struct pair_key_list *keys, void (*fn)(void *ctx, const struct pair_key *keys, size_t count),
-                      void *ctx)
+void pair_keys_shared(const struct pair_key_list *keys,
+                      void (*fn)(void *ctx, const struct pair_key *keys, size_t count), void *ctx)
 {
         size_t end;
 
@@ -231,8 +231,8 @@ static unsigned int fewest_without(const struct audit *a, unsigned int ignored)
 
         for (size_t i = 0; i < c->count; i++)
                 for (size_t k = i; k < c->count; k++) {
-                        unsigned int n = (unsigned int)__builtin_popcount(
-                                class_layers(&c->items[i], &c->items[k]) & ~ignored);
+                        unsigned int n =
+                                (unsigned int)__builtin_popcount(class_layers(&c->items[i], &c->items[k]) & ~ignored);
 
                         if ((i != k || c->items[i].count > 1) && n < fewest)
                                 fewest = n;

@@ -10,10 +10,10 @@
 #include <stdint.h>
 
 enum layer {
-        LAYER_UID,    /* host uids of their processes are disjoint */
-        LAYER_MAC,    /* SELinux categories or AppArmor profile of their own, enforced */
+        LAYER_UID, /* host uids of their processes are disjoint */
+        LAYER_MAC, /* SELinux categories or AppArmor profile of their own, enforced */
         LAYER_PIDNS,
-        LAYER_MNTNS,  /* and a root directory that is not the host's */
+        LAYER_MNTNS, /* and a root directory that is not the host's */
         LAYER_NETNS,
         LAYER_IPCNS,
         LAYER_USERNS,
@@ -40,8 +40,9 @@ struct pair_group_list {
         size_t count, room;
 };
 
-/* Guests whose values are of the same kind, layer by layer: unique on this host, the same group, or none. What separates a
- * guest of one class from a guest of another is the same for all of them, so that classes are compared, not guests. */
+/* Guests whose values are of the same kind, layer by layer: unique on this host, the same group, or none. What
+ * separates a guest of one class from a guest of another is the same for all of them, so that classes are compared, not
+ * guests. */
 struct pair_class {
         uint64_t tokens[LAYER_COUNT];
         size_t count, first; /* guests in it, and the index of the first */
@@ -61,8 +62,8 @@ struct pair_model {
 
 void pairs_read(struct audit *a);
 
-/* True when at least `least` layers other than those of the LAYER_BITs `without` separate every pair of this host's guests.
- * False when there are fewer than two guests: nothing is proved by no pair. */
+/* True when at least `least` layers other than those of the LAYER_BITs `without` separate every pair of this host's
+ * guests. False when there are fewer than two guests: nothing is proved by no pair. */
 bool pairs_all_separated(const struct audit *a, unsigned int without, unsigned int least);
 
 /* Layers that separate these two guests, as LAYER_BITs. */
@@ -71,8 +72,8 @@ unsigned int pair_layers(const struct audit *a, size_t guest1, size_t guest2);
 /* The fewest layers that separate any two guests; LAYER_COUNT where there are fewer than two. */
 unsigned int pairs_fewest(const struct audit *a);
 
-/* Sets ret[i] when some other of these guests is separated from guests[i] by none of the LAYER_BITs `layers`; the rest of ret
- * stays. Returns whether there was one. */
+/* Sets ret[i] when some other of these guests is separated from guests[i] by none of the LAYER_BITs `layers`; the rest
+ * of ret stays. Returns whether there was one. */
 bool pairs_unseparated(const struct audit *a, const size_t *guests, size_t count, unsigned int layers, bool *ret);
 
 /* For checks that group guests by another value: an object (dev and inode), a range, an id. */

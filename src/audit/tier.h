@@ -10,8 +10,8 @@ enum tier {
 };
 
 /*
- * Gives up for good whatever the tier does without. A caller who may not change ids keeps its own user and groups. Nothing
- * that takes the caller's rights, to write a file above all, can be done afterwards. Returns 0 or a negative errno: then
- * nothing may be asked.
+ * Gives up for good whatever the tier does without. A caller who may not change ids keeps its own user and groups.
+ * Nothing that takes the caller's rights, to write a file above all, can be done afterwards. Returns 0 or a negative
+ * errno: then nothing may be asked.
  */
 int tier_enter(enum tier tier, struct err *e);

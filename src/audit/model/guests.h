@@ -1,9 +1,11 @@
 /*
- * The guests of this host, whoever runs them: processes with an open virtual machine, and everything that belongs to each.
+ * The guests of this host, whoever runs them: processes with an open virtual machine, and everything that belongs to
+ * each.
  *
- * A virtual machine is found by the descriptor or the mapping that its monitor holds (/proc/PID/fd, /proc/PID/maps); without
- * the privilege to look there, by the time a process has spent in guest code (/proc/PID/stat) or by a worker that KVM has in
- * it. Two descriptors are one virtual machine when kcmp(2) says so: all anonymous inodes have the same number.
+ * A virtual machine is found by the descriptor or the mapping that its monitor holds (/proc/PID/fd, /proc/PID/maps);
+ * without the privilege to look there, by the time a process has spent in guest code (/proc/PID/stat) or by a worker
+ * that KVM has in it. Two descriptors are one virtual machine when kcmp(2) says so: all anonymous inodes have the same
+ * number.
  */
 #pragma once
 
@@ -39,17 +41,17 @@ struct ram_list {
 };
 
 struct guest {
-        size_t index; /* in guest_list */
-        char *name;   /* printable, unique on this host; a claim of an untrusted process */
-        char *kind;   /* "QEMU", "bulkhead", "Firecracker", "Cloud Hypervisor", "crosvm", "kvmtool", "unknown" */
+        size_t index;  /* in guest_list */
+        char *name;    /* printable, unique on this host; a claim of an untrusted process */
+        char *kind;    /* "QEMU", "bulkhead", "Firecracker", "Cloud Hypervisor", "crosvm", "kvmtool", "unknown" */
         char *manager; /* "libvirt", "bulkhead" or NULL */
         struct process *vmm;
         struct process *supervisor; /* the parent that is known to guard it and is no member: bulkhead's; else NULL */
         struct member_list members;
         struct ram_list ram;
         uint64_t ram_bytes;
-        size_t vms;    /* distinct virtual machines in the VMM; 0: seen by guest time only */
-        size_t vcpus;  /* threads that run guest code */
+        size_t vms;                    /* distinct virtual machines in the VMM; 0: seen by guest time only */
+        size_t vcpus;                  /* threads that run guest code */
         struct guest_filters *filters; /* of model/filters.h; NULL: not yet asked for */
 };
 
@@ -85,9 +87,9 @@ struct inventory {
         struct process_list kernel_threads;
         struct guest_list guests; /* ordered by name */
         struct vm_list vms;
-        size_t unreadable;    /* processes whose descriptors this auditor may not list */
-        size_t emulated;      /* QEMU processes without KVM: guests that this audit does not cover */
-        int kcmp_error;       /* kcmp(2) does not answer: two descriptors may be one machine */
+        size_t unreadable; /* processes whose descriptors this auditor may not list */
+        size_t emulated;   /* QEMU processes without KVM: guests that this audit does not cover */
+        int kcmp_error;    /* kcmp(2) does not answer: two descriptors may be one machine */
 };
 
 /* Finds all. Returns 0 or a negative errno with e filled. */

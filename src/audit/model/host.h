@@ -4,10 +4,10 @@
 #include "audit/model/process.h"
 
 struct host {
-        char *kernel;      /* uname -r, from /proc/sys/kernel/osrelease */
-        char *cmdline;     /* of the kernel */
-        char *lsm;         /* /sys/kernel/security/lsm, NULL: cannot be read */
-        bool nested;       /* CPUID.1:ECX[31]: this host is itself a virtual machine */
+        char *kernel;  /* uname -r, from /proc/sys/kernel/osrelease */
+        char *cmdline; /* of the kernel */
+        char *lsm;     /* /sys/kernel/security/lsm, NULL: cannot be read */
+        bool nested;   /* CPUID.1:ECX[31]: this host is itself a virtual machine */
         bool nested_known;
         unsigned int cpus_online;
         uint64_t memory_bytes;

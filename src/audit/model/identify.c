@@ -66,8 +66,8 @@ static const char *kind_of(const struct process *p)
 
         for (size_t i = 0; i < sizeof(monitors) / sizeof(monitors[0]); i++) {
                 int signals = text_has_prefix(exe_name(p), monitors[i].program) * 2 +
-                              text_has_prefix(p->comm, monitors[i].program) +
-                              any_thread_named(p, monitors[i].thread) + any_mapping_named(p, monitors[i].memory);
+                              text_has_prefix(p->comm, monitors[i].program) + any_thread_named(p, monitors[i].thread) +
+                              any_mapping_named(p, monitors[i].memory);
 
                 if (signals >= 2 && signals > best_signals) {
                         best_signals = signals;
@@ -102,7 +102,8 @@ static char *qemu_name(struct arena *a, const struct process *p)
 static bool in_libvirt_cgroup(const struct process *p)
 {
         for (size_t i = 0; i < p->cgroups.count; i++)
-                if (strstr(p->cgroups.items[i].path, "machine-qemu") || strstr(p->cgroups.items[i].path, ".libvirt-qemu"))
+                if (strstr(p->cgroups.items[i].path, "machine-qemu") ||
+                    strstr(p->cgroups.items[i].path, ".libvirt-qemu"))
                         return true;
         return false;
 }

@@ -63,7 +63,8 @@ static bool is_image(const struct process *p, const struct fd *fd, const char *a
         for (size_t i = 0; i < p->maps.count; i++) {
                 const struct mapping *m = &p->maps.items[i];
 
-                if (m->ino == fd->st.ino && m->dev == fd->st.dev && (m->is_ram || m->perms[2] == 'x' || m->perms[3] == 's'))
+                if (m->ino == fd->st.ino && m->dev == fd->st.dev &&
+                    (m->is_ram || m->perms[2] == 'x' || m->perms[3] == 's'))
                         return false;
         }
         if (argument)

@@ -357,8 +357,8 @@ static int thread_read(struct observer *o, struct process *p, pid_t tid)
         t.policy = stat_field(stat.bytes, 41, &v) ? (unsigned int)v : 0;
         t.is_vcpu = t.is_vcpu || vcpu_name(t.comm);
         value = text_field(a, status.bytes, "SigBlk:");
-        t.kernel_worker = value && strcmp(value, WORKER_BLOCKS) == 0 && stat_field(stat.bytes, 9, &v) &&
-                          (v & PF_USER_WORKER);
+        t.kernel_worker =
+                value && strcmp(value, WORKER_BLOCKS) == 0 && stat_field(stat.bytes, 9, &v) && (v & PF_USER_WORKER);
         if (tid == p->pid) {
                 value = text_field(a, status.bytes, "NSpid:");
                 for (; value && *value; value += strcspn(value, " \t"), value += strspn(value, " \t"))

@@ -1,7 +1,7 @@
 /*
  * What the kernel says about one process, parsed: facts only, no judgement. Every part has an error of its own (0 or a
- * negative errno), since which parts can be read depends on privileges; -ESRCH means that the process has ended. All texts
- * are the process's own and hostile; they are raw here and become printable when they enter a finding (text.h).
+ * negative errno), since which parts can be read depends on privileges; -ESRCH means that the process has ended. All
+ * texts are the process's own and hostile; they are raw here and become printable when they enter a finding (text.h).
  */
 #pragma once
 
@@ -40,11 +40,11 @@ struct thread {
         char *store_bypass, *indirect_branch; /* NULL: the line is not there */
         struct cpu_set *cpus;                 /* Cpus_allowed_list */
         char *cpus_text;
-        uint64_t guest_time;       /* stat field 43, clock ticks: over 0 has run guest code */
+        uint64_t guest_time;              /* stat field 43, clock ticks: over 0 has run guest code */
         unsigned int rt_priority, policy; /* stat fields 40, 41 */
-        bool is_vcpu;              /* guest_time > 0, or named as a vCPU thread of a known VMM */
-        bool kernel_worker;        /* made by the kernel in this process (vhost, io_uring): never runs its code */
-        char *status;              /* the raw text, for evidence */
+        bool is_vcpu;                     /* guest_time > 0, or named as a vCPU thread of a known VMM */
+        bool kernel_worker; /* made by the kernel in this process (vhost, io_uring): never runs its code */
+        char *status;       /* the raw text, for evidence */
 };
 
 struct thread_list {
@@ -76,7 +76,7 @@ enum fd_kind {
 struct fd {
         int number;
         enum fd_kind kind;
-        char *link;    /* target of /proc/PID/fd/N */
+        char *link;     /* target of /proc/PID/fd/N */
         uint64_t flags; /* fdinfo "flags:", open(2) flags; 0 when fdinfo could not be read */
         int64_t mnt_id; /* -1: not known */
         char *fdinfo;   /* raw; NULL: could not be read */
@@ -105,9 +105,9 @@ struct mapping {
         char perms[5]; /* "rw-s" */
         char *name;    /* "" for anonymous memory */
         unsigned int vm_flags;
-        bool smaps;                         /* the next five are known */
+        bool smaps; /* the next five are known */
         uint64_t rss_kb, swap_kb, ksm_kb, huge_kb, locked_kb;
-        bool is_ram, ram_inferred;          /* set by guests.c */
+        bool is_ram, ram_inferred; /* set by guests.c */
 };
 
 struct mapping_list {
@@ -117,7 +117,7 @@ struct mapping_list {
 
 struct mount {
         int id;
-        uint64_t dev; /* OBSERVED_DEV */
+        uint64_t dev;                /* OBSERVED_DEV */
         char *root, *point, *source; /* unescaped */
         char *options, *optional, *type, *super_options;
         char *line; /* raw */
@@ -168,11 +168,11 @@ struct process {
         struct cgroup_list cgroups;
 
         int ns_error[NS_COUNT];
-        uint64_t ns[NS_COUNT]; /* inode numbers */
+        uint64_t ns[NS_COUNT];  /* inode numbers */
         unsigned int pid_depth; /* numbers in NSpid: 1 is the host's PID namespace; 0 not known */
 
         int exe_error, root_error, environ_error;
-        char *exe; /* link target */
+        char *exe;                                              /* link target */
         struct observed_stat exe_stat, root_stat, environ_stat; /* environ's owner tells dumpability */
         struct id_map uid_map, gid_map;
         int uid_map_error, gid_map_error;
@@ -183,8 +183,8 @@ struct process {
 /* What every process is asked for: stat, fds (kinds and links only), maps. -ESRCH when it has ended. */
 int process_read_brief(struct observer *o, pid_t pid, struct process *ret);
 
-/* All the rest: threads, fdinfo and stat of every descriptor, smaps, mounts, cgroups, namespaces, maps of ids. Parts that
- * cannot be read have their error set. -ESRCH when it has ended. */
+/* All the rest: threads, fdinfo and stat of every descriptor, smaps, mounts, cgroups, namespaces, maps of ids. Parts
+ * that cannot be read have their error set. -ESRCH when it has ended. */
 int process_read_full(struct observer *o, struct process *p);
 
 /* The mounts in a mountinfo file (proc(5)), appended to *ret. Returns 0, a negative errno, or -EPROTO. */
@@ -196,8 +196,8 @@ uint32_t id_map_to_host(const struct id_map *m, uint32_t inside); /* UINT32_MAX:
 bool id_map_covers_host(const struct id_map *m, uint32_t outside);
 bool cpu_sets_meet(const struct cpu_set *a, const struct cpu_set *b);
 bool cpu_set_parse(const char *list, struct cpu_set *ret); /* "0-3,8" */
-/* The value of a resource limit in raw /proc/PID/limits, UINT64_MAX: unlimited. name as there: "Max open files". Returns
- * false when the line is not there. */
+/* The value of a resource limit in raw /proc/PID/limits, UINT64_MAX: unlimited. name as there: "Max open files".
+ * Returns false when the line is not there. */
 bool limit_read(const char *limits, const char *name, uint64_t *ret_soft, uint64_t *ret_hard);
 /* The path in the hierarchy with that controller; controller "" is the unified one. NULL: none. */
 const char *process_cgroup(const struct process *p, const char *controller);

@@ -23,8 +23,8 @@ static bool socket_parse(struct arena *a, char *line, uint64_t netns, struct uni
         size_t len;
         int name = 0;
 
-        if (sscanf(line, "%" SCNu64 " %11s %11s %" SCNu64 " %" SCNu32 " %47s%n", &s.inode, type, state, &s.peer,
-                   &s.uid, file, &name) != 6 ||
+        if (sscanf(line, "%" SCNu64 " %11s %11s %" SCNu64 " %" SCNu32 " %47s%n", &s.inode, type, state, &s.peer, &s.uid,
+                   file, &name) != 6 ||
             line[name] != ' ')
                 return false;
         s.listens = strcmp(state, "listen") == 0;

@@ -28,9 +28,9 @@ struct arena *live_arena(struct live *l);
  */
 int live_resolve(struct live *l, const char *path, int *ret_dirfd, const char **ret_rest);
 
-/* Opens a regular file or directory for reading; anything else is -ENXIO, since opening can wait or have effects. What is
- * below /proc/PID/root is reached without following links. Returns the descriptor, which is the caller's, or a negative
- * errno. */
+/* Opens a regular file or directory for reading; anything else is -ENXIO, since opening can wait or have effects. What
+ * is below /proc/PID/root is reached without following links. Returns the descriptor, which is the caller's, or a
+ * negative errno. */
 int live_open_read(struct live *l, const char *path);
 
 /* The kept descriptor of /proc/PID, opened when it is not yet. */

@@ -47,8 +47,8 @@ static int path_open(struct live *l, const char *path, int flags)
         return open2(dirfd, rest, flags, 0);
 }
 
-/* Opens for reading what is a regular file or a directory, or with devices a block device: opening anything else can wait
- * for ever or have effects. */
+/* Opens for reading what is a regular file or a directory, or with devices a block device: opening anything else can
+ * wait for ever or have effects. */
 static int path_open_read(struct live *l, const char *path, bool devices)
 {
         _cleanup_fd_ int handle = path_open(l, path, O_PATH);
@@ -228,8 +228,8 @@ static int answer_lstat(struct live *l, const char *path, struct answer *ret)
 /* The value of system.posix_acl_access: linux/posix_acl_xattr.h, a version and entries of tag, permissions, id. */
 static int answer_acl(struct live *l, const char *path, struct answer *ret)
 {
-        static const char *const tags[] = {[0] = "user_obj", [1] = "user", [2] = "group_obj", [3] = "group", [4] = "mask",
-                                           [5] = "other"};
+        static const char *const tags[] = {
+                [0] = "user_obj", [1] = "user", [2] = "group_obj", [3] = "group", [4] = "mask", [5] = "other"};
         _cleanup_fd_ int fd = path_open(l, path, O_PATH);
         unsigned char value[4 + 8 * 64];
         char self[32], *text = arena_text(live_arena(l), "");

@@ -215,7 +215,11 @@ static int answer_pageflags(struct live *l, const char *subject, struct answer *
 }
 
 const struct live_verb live_process_verbs[] = {
-        {"kcmp", answer_kcmp},       {"seals", answer_seals}, {"cookie", answer_cookie},
-        {"seccomp", answer_seccomp}, {"pages", answer_pages}, {"pageflags", answer_pageflags},
+        {"kcmp", answer_kcmp},
+        {"seals", answer_seals},
+        {"cookie", answer_cookie},
+        {"seccomp", answer_seccomp},
+        {"pages", answer_pages},
+        {"pageflags", answer_pageflags},
         {NULL, NULL},
 };

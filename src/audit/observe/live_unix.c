@@ -4,10 +4,10 @@
  *   unix-sockets PID   (or "self") those of the process's network namespace, a line each:
  *                      "INODE TYPE STATE PEER UID DEV:INO NAME"
  *
- * TYPE is stream, dgram or seqpacket; STATE listen, connected or closed (not connected: a datagram socket takes messages in
- * it), else a number; PEER the inode of the socket it is connected to, 0: none; UID that of who made it; DEV:INO its file as
- * MAJ:MIN:INO, with the lower 32 bits of INO, "-" where it has none; NAME as bound, escaped (text_escape), with a leading @
- * for an abstract one (a path that begins with @ has \x40), "-" for none.
+ * TYPE is stream, dgram or seqpacket; STATE listen, connected or closed (not connected: a datagram socket takes
+ * messages in it), else a number; PEER the inode of the socket it is connected to, 0: none; UID that of who made it;
+ * DEV:INO its file as MAJ:MIN:INO, with the lower 32 bits of INO, "-" where it has none; NAME as bound, escaped
+ * (text_escape), with a leading @ for an abstract one (a path that begins with @ has \x40), "-" for none.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /*
  * One question to the host, one answer: everything the auditor knows comes through here. Two back ends answer: the live
- * host, and a fixture that was recorded from one (or made by hand). Checks cannot tell which, and each answer is evidence
- * together with its question.
+ * host, and a fixture that was recorded from one (or made by hand). Checks cannot tell which, and each answer is
+ * evidence together with its question.
  *
  * A question is a verb and its subject with one blank between them:
  *
@@ -19,7 +19,7 @@
  *   pages PID START END   present pages of that range: lines "PFN COUNT" (addresses hex without 0x, PFN decimal)
  *   pageflags PFN         /proc/kpageflags of the page, decimal
  *   dm-table MAJ:MIN      table of a device-mapper device: "START LENGTH TARGET PARAMETERS" a line
- *   unix-sockets PID      unix sockets of the process's network namespace: "INODE TYPE STATE PEER UID DEV:INO NAME" a line
+ *   unix-sockets PID      unix sockets of its network namespace: "INODE TYPE STATE PEER UID DEV:INO NAME" a line
  *   sha256 PATH           of a regular file, hexadecimal
  *   build-id PATH         of an ELF file, hexadecimal; -ENODATA: none
  *   links NS, bridge-vlans NS, ingress NS, addresses NS, routes NS: of a network namespace, in live_netlink_links.c
@@ -33,8 +33,8 @@
  *
  * and those that the other live_*.c files document at their handlers (docs/audit.md has the whole list). PATH is below
  * /proc, /sys, /dev or a path of the host. A path below /proc/PID is read through a descriptor of that directory which
- * is kept, so that all answers about a pid are about one process: when it has ended, they are -ESRCH, even if the pid is in
- * use again.
+ * is kept, so that all answers about a pid are about one process: when it has ended, they are -ESRCH, even if the pid
+ * is in use again.
  */
 #pragma once
 

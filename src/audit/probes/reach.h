@@ -15,7 +15,8 @@ void reach_init(struct audit *a, struct reach *r);
 const struct guest *reach_other(struct audit *a, const struct reach *r, const struct path_walk *w,
                                 const struct guest *g, unsigned int wanted);
 
-/* True when a view of the file system other than g's and the host's, or a label, keeps other from g's files all the same. */
+/* True when a view of the file system other than g's and the host's, or a label, keeps other from g's files all the
+ * same. */
 bool reach_kept_away(const struct audit *a, const struct guest *g, const struct guest *other);
 
 /* True when everybody on the host may. */

@@ -3,6 +3,6 @@
 
 struct check;
 
-extern const struct check checks_inventory[], checks_namespaces[], checks_privileges[], checks_syscalls[], checks_files[],
-        checks_memory[], checks_cpu[], checks_kvm[], checks_storage[], checks_network[], checks_devices[], checks_resources[],
-        checks_lifecycle[], checks_kernel[];
+extern const struct check checks_inventory[], checks_namespaces[], checks_privileges[], checks_syscalls[],
+        checks_files[], checks_memory[], checks_cpu[], checks_kvm[], checks_storage[], checks_network[],
+        checks_devices[], checks_resources[], checks_lifecycle[], checks_kernel[];
