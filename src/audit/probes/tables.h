@@ -1,7 +1,7 @@
 /* The checks of each boundary: one file each, ended by an entry without id. */
 #pragma once
 
-struct check;
+#include "audit/audit.h"
 
 extern const struct check checks_inventory[], checks_namespaces[], checks_privileges[], checks_syscalls[],
         checks_files[], checks_memory[], checks_cpu[], checks_kvm[], checks_storage[], checks_network[],
