@@ -128,8 +128,9 @@ def test_page_needs_nothing_from_elsewhere(tmp_path):
 
 # ---- one tenant ----
 
-# Numbers of the tenant's own that happen to be another's pid in that fixture.
-COINCIDENCES = {"FS-JAIL-many": {b"2001"}}  # entries that were looked at
+# What is the tenant's own and happens to be another's pid or name in that fixture.
+COINCIDENCES = {"FS-JAIL-many": {b"2001"},  # entries that were looked at
+                "shared-disk": {b"red"}}    # in the path of the disk that both were given
 
 
 def words(data):
