@@ -28,7 +28,7 @@
 
 #define CGROUP2_MAGIC  0x63677270 /* linux/magic.h: CGROUP2_SUPER_MAGIC */
 #define CPU_PERIOD_US  100000     /* the kernel's default period */
-#define CREATE_RETRIES 8          /* another guest's end may remove the empty parent at the same moment */
+#define CREATE_RETRIES 8          /* a sweep may remove the empty parent at the same moment */
 
 static const char *const v1_controllers[CGROUP_V1_MAX] = {"memory", "pids", "cpu", "blkio"};
 
@@ -192,33 +192,61 @@ static int controllers_enable(const char *file, bool delegated)
         return r < 0 && delegated ? io_write_file_at(AT_FDCWD, file, "+memory +pids +cpu") : r;
 }
 
-/* Makes the directory of all guests; in the unified hierarchy, with the controllers enabled for what is below it. */
-static int parent_make(const char *hierarchy, const char *base)
+/* Hands the controllers down to the parent, and by it to what is below it. */
+static int controllers_hand_down(const char *base)
 {
-        char path[PATH_SIZE], control[PATH_SIZE + 32];
+        char control[PATH_SIZE + 32];
         int r;
 
-        path_of(path, sizeof(path), hierarchy, base, NULL);
-        if (mkdir(path, 0755) < 0 && errno != EEXIST)
-                return -errno;
-        if (*hierarchy)
-                return 0;
-        /* Even if it was there: another guest may have made it a moment ago and not be this far yet. */
         snprintf(control, sizeof(control), CGROUP_ROOT "%s/cgroup.subtree_control", base);
         r = controllers_enable(control, *base != '\0');
-        snprintf(control, sizeof(control), "%s/cgroup.subtree_control", path);
+        snprintf(control, sizeof(control), CGROUP_ROOT "%s/" CGROUP_PARENT "/cgroup.subtree_control", base);
         return r < 0 ? r : controllers_enable(control, *base != '\0');
+}
+
+bool jail_cgroup_has_controller(const char *list, const char *controller)
+{
+        size_t len = strlen(controller);
+
+        for (const char *p = list; (p = strstr(p, controller)); p += len)
+                if ((p == list || p[-1] == ' ') && (p[len] == ' ' || p[len] == '\0'))
+                        return true;
+        return false;
+}
+
+/* Sees to it that the guest's cgroup, dir, of the unified hierarchy has its controllers. Writing subtree_control may
+ * wait for cgroups that are just ending, so it is written only where the parent does not hand all of them down. The
+ * parent cannot vanish any more, and it may be another guest that made it and is not this far yet. */
+static int controllers_ensure(int dir, const char *base)
+{
+        static const char *const needed[] = {"memory", "pids", "cpu", "io"};
+        char list[512];
+        ssize_t n = io_read_file_at(dir, "cgroup.controllers", list, sizeof(list));
+
+        if (n < 0)
+                return (int)n;
+        for (size_t i = 0; i < ARRAY_LEN(needed); i++)
+                if (!jail_cgroup_has_controller(list, needed[i]))
+                        return controllers_hand_down(base);
+        return 0;
+}
+
+/* Makes the directory of all guests, which stays until a sweep finds no guest. */
+static int parent_make(const char *hierarchy, const char *base)
+{
+        char path[PATH_SIZE];
+
+        path_of(path, sizeof(path), hierarchy, base, NULL);
+        return mkdir(path, 0755) < 0 && errno != EEXIST ? -errno : 0;
 }
 
 /* Makes the guest's directory in one hierarchy. Returns a directory fd or a negative errno. */
 static int directory_make(const char *hierarchy, const char *base, const char *name, struct err *e)
 {
-        const bool unified = *hierarchy == '\0';
         char path[PATH_SIZE];
-        int r, fd;
+        int r = 0, fd;
 
         path_of(path, sizeof(path), hierarchy, base, name);
-        r = unified ? parent_make(hierarchy, base) : 0;
         for (int i = 0; i < CREATE_RETRIES; i++) {
                 if (r == 0)
                         r = mkdir(path, 0755) < 0 ? -errno : 0;
@@ -232,7 +260,10 @@ static int directory_make(const char *hierarchy, const char *base, const char *n
         fd = r < 0 ? r : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (r == 0 && fd < 0)
                 r = -errno;
+        if (r == 0 && *hierarchy == '\0')
+                r = controllers_ensure(fd, base);
         if (r < 0) {
+                fd_closep(&fd);
                 err_set(e, r, "create the guest's cgroup %s", path);
                 err_hint(e, "see bulkhead doctor");
                 if (e)
@@ -337,7 +368,7 @@ static void parent_remove(const char *hierarchy, const char *base)
         char path[PATH_SIZE];
 
         path_of(path, sizeof(path), hierarchy, base, NULL);
-        /* Fails while another guest is there, which is as it should be. */
+        /* Fails while a guest is there, which is as it should be. */
         (void)rmdir(path);
 }
 
@@ -365,7 +396,9 @@ int jail_cgroup_remove(const char *base, const char *name, struct err *e)
                 r = directory_remove(path);
                 if (r < 0)
                         result = err_set(e, r, "remove the cgroup %s", path);
-                parent_remove(list[i], base);
+                /* A delegated cgroup is one guest's alone, and can have processes again only without this. */
+                if (*base)
+                        parent_remove(list[i], base);
         }
         return result;
 }

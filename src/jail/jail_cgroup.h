@@ -46,12 +46,16 @@ int jail_cgroup_create(const char *base, const char *name, const struct cgroup_l
 /* Closes the descriptors; the directories stay. */
 void jail_cgroup_close(struct jail_cgroup *cg);
 
-/* Kills what is still inside, waits until it is gone, removes the directories of guest name in every hierarchy, and the
- * parent when it is empty. Returns 0 also when there was nothing, or a negative errno. */
+/* Kills what is still inside, waits until it is gone, removes the directories of guest name in every hierarchy. Root's
+ * parent stays for the next guest; a delegated cgroup's goes, too. Returns 0 also when there was nothing, or a negative
+ * errno. */
 int jail_cgroup_remove(const char *base, const char *name, struct err *e);
 
-/* Removes the parent in every hierarchy where it is empty, whoever left it: a crash, a removal by hand. */
+/* Removes the parent in every hierarchy where it is empty. */
 void jail_cgroup_remove_parent(const char *base);
 
 /* True on a host whose cgroups are unified (v2). */
 bool jail_cgroup_is_unified(void);
+
+/* True when list, what a file like cgroup.controllers has, names the controller. */
+bool jail_cgroup_has_controller(const char *list, const char *controller);

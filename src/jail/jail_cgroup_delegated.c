@@ -52,16 +52,6 @@ static bool is_marked(const char *path)
         return getxattr(path, "user.delegate", value, sizeof(value)) == 1 && value[0] == '1';
 }
 
-static bool has_word(const char *list, const char *word)
-{
-        size_t len = strlen(word);
-
-        for (const char *p = list; (p = strstr(p, word)); p += len)
-                if ((p == list || p[-1] == ' ') && (p[len] == ' ' || p[len] == '\0'))
-                        return true;
-        return false;
-}
-
 static bool is_alone(int dir)
 {
         char list[64], own[16];
@@ -87,8 +77,8 @@ bool jail_cgroup_delegated(char base[CGROUP_BASE_MAX])
         dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (dir < 0 || io_read_file_at(dir, "cgroup.controllers", list, sizeof(list)) < 0)
                 return false;
-        return has_word(list, "memory") && has_word(list, "pids") && has_word(list, "cpu") && is_marked(path) &&
-               is_alone(dir);
+        return jail_cgroup_has_controller(list, "memory") && jail_cgroup_has_controller(list, "pids") &&
+               jail_cgroup_has_controller(list, "cpu") && is_marked(path) && is_alone(dir);
 }
 
 static int move_to(const char *path)

@@ -142,8 +142,9 @@ int state_cgroup_base(const struct state_dir *d, const char *name, char base[CGR
 uint64_t process_start_time(pid_t pid);
 
 /*
- * Removes everything that dead supervisors left: processes, cgroups, files, ids. Never fails; what cannot be removed
- * stays for the next command. own: the guest whose lock this process holds, or NULL; it is not looked at, because
- * closing any descriptor of a lock file gives up the locks that this process has on it (fcntl(2)).
+ * Removes everything that dead supervisors left: processes, cgroups, files, ids; and, where there is no guest, the
+ * cgroups' parent. Never fails; what cannot be removed stays for the next command. own: the guest whose lock this
+ * process holds, or NULL; it is not looked at, because closing any descriptor of a lock file gives up the locks that
+ * this process has on it (fcntl(2)).
  */
 void state_sweep(struct state_dir *d, const char *own);

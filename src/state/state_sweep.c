@@ -105,9 +105,11 @@ static size_t each_entry(struct state_dir *d, int dir_fd, const char *own,
 
 void state_sweep(struct state_dir *d, const char *own)
 {
-        /* Where there are guests, the last one takes the cgroup's parent along; while ours is there, the removal fails.
-         */
-        if (each_entry(d, d->guests_fd, own, guest_sweep) == 0 && geteuid() == 0)
+        size_t guests = each_entry(d, d->guests_fd, own, guest_sweep);
+
+        /* A guest that takes its name after this look finds the cgroups' parent gone, or makes its own cgroup first and
+         * the removal fails. */
+        if (guests == 0 && !own && geteuid() == 0)
                 jail_cgroup_remove_parent("");
         each_entry(d, d->ids_fd, NULL, ids_sweep);
 }

@@ -41,6 +41,16 @@ def assert_ends(host, guest, status, timeout=1):
     assert guest.status_now() == status, guest.errors
 
 
+def cgroup_parents():
+    return [hierarchy / "bulkhead" for hierarchy in proc.Cgroups().hierarchies()]
+
+
+def assert_no_empty_parent():
+    """A command has swept: the cgroups' parent is gone, or others' guests are in it."""
+    for parent in cgroup_parents():
+        assert not parent.exists() or any(d.is_dir() for d in parent.iterdir()), parent
+
+
 # ---- the ways to end ----
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda n: n.name)
@@ -103,16 +113,31 @@ def test_a_sweep_leaves_the_living_alone(guests):
     assert living.state().supervisor == living.supervisor
 
 
-def test_the_last_guest_takes_the_cgroup_parent_along(host, guests):
-    first, second = (started(guests.start, "hlt") for _ in range(2))
-    first.signal(signal.SIGTERM)
-    first.wait()
-    assert proc.is_alive(second.vmm())
-    second.signal(signal.SIGTERM)
-    second.wait()
-    for hierarchy in proc.Cgroups().hierarchies():
-        parent = hierarchy / "bulkhead"
-        assert not parent.exists() or any(d.is_dir() for d in parent.iterdir())  # others' guests
+def test_the_cgroup_parent_stays_for_the_next_guest(guests):
+    parents = cgroup_parents()
+
+    def parent_stayed():  # unless somebody else's command sweeps just then
+        guest = started(guests.start, "hlt")
+        assert all(parent.is_dir() for parent in parents)
+        made = [parent.stat().st_ino for parent in parents]
+        guest.signal(signal.SIGTERM)
+        guest.wait()
+        return all(parent.is_dir() and parent.stat().st_ino == ino for parent, ino in zip(parents, made))
+    wait_until(parent_stayed, 5, "the parent stays when a guest ends")
+    assert command("ps").returncode == Status.OK
+    assert_no_empty_parent()
+
+
+def test_starts_beside_sweeps_that_remove_the_cgroup_parent(host, guests):
+    sweeper = subprocess.Popen(["sh", "-c", 'while "$0" version; do :; done', PROGRAM], stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(20):
+            guest = guests.run("hello", "--test-device", name=new_name())
+            assert guest.status_now() == Status.OK, guest.errors
+    finally:
+        sweeper.kill()
+        sweeper.wait()
+    host.assert_clean()
 
 
 def test_a_name_can_be_used_again_at_once(guests):
@@ -149,11 +174,10 @@ def test_a_guest_that_is_being_swept(host, guests):
 
 
 def test_a_cgroup_parent_that_was_left_is_removed(host):
-    parents = [h / "bulkhead" for h in proc.Cgroups().hierarchies()]
-    for parent in parents:
+    for parent in cgroup_parents():
         parent.mkdir(exist_ok=True)
     assert command("version").returncode == 0
-    host.assert_clean()
+    assert_no_empty_parent()
 
 
 @pytest.mark.parametrize("options", [[], ["--power-button"]])
@@ -168,12 +192,18 @@ def test_many_starts_leave_the_host_as_it_was(host, guests):
     def open_files():
         return int(Path("/proc/sys/fs/file-nr").read_text().split()[0])
 
-    own_fds, files = os.listdir("/proc/self/fd"), open_files()
+    def cgroups():
+        return {d for hierarchy in proc.Cgroups().hierarchies() for d in hierarchy.iterdir() if d.is_dir()}
+
+    own_fds, files, before = os.listdir("/proc/self/fd"), open_files(), cgroups()
     for _ in range(count):
         guest = guests.run("hello", "--test-device", name=new_name())
         assert guest.status_now() == Status.OK, guest.errors
         guests.close()
     host.assert_clean()
+    assert cgroups() - before <= set(cgroup_parents())
+    assert command("ps").returncode == Status.OK
+    assert_no_empty_parent()
     assert os.listdir("/proc/self/fd") == own_fds
     # Others open files too: a leak of one for every two starts would show.
     wait_until(lambda: open_files() < files + count / 2, 10, lambda: f"{files} open files became {open_files()}")
