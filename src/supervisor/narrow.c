@@ -45,8 +45,7 @@ static int capabilities_keep(uint32_t keep, struct err *e)
 
 int supervisor_narrow(bool restarts, struct err *e)
 {
-        const uint32_t cleaning = 1U << CAP_DAC_OVERRIDE, starting = (1U << CAP_SETUID) | (1U << CAP_SETGID);
-        int r = capabilities_keep(restarts ? cleaning | starting : cleaning, e);
+        int r = capabilities_keep(restarts ? (1U << CAP_SETUID) | (1U << CAP_SETGID) : 0, e);
 
         if (r < 0)
                 return r;

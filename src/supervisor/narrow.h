@@ -6,11 +6,9 @@
 #include "base/err.h"
 
 /*
- * Keeps only the capabilities that cleaning up and another start need: CAP_DAC_OVERRIDE, because the root directory of
- * a cgroup hierarchy is not writable even for its owner, and the guests' parent directory is removed from it; when
- * restarts is true, CAP_SETUID and CAP_SETGID, to map the ids of a restarted guest. Sets no_new_privs and installs the
- * supervisor's system-call filter: supervisor_restart.policy when restarts is true, which a restarted guest's processes
- * inherit, else supervisor.policy, with which no process can be started. Returns 0 or a negative errno: then the guest
- * must end.
+ * Keeps no capability; when restarts is true, CAP_SETUID and CAP_SETGID, to map the ids of a restarted guest. Sets
+ * no_new_privs and installs the supervisor's system-call filter: supervisor_restart.policy when restarts is true, which
+ * a restarted guest's processes inherit, else supervisor.policy, with which no process can be started. Returns 0 or a
+ * negative errno: then the guest must end.
  */
 int supervisor_narrow(bool restarts, struct err *e);

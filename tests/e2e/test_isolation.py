@@ -119,9 +119,20 @@ def test_filter_and_no_new_privs_in_every_thread(vmm):
 def test_supervisor_of_a_running_guest_is_narrowed(guest):
     s = proc.status(guest.supervisor)
     assert (s["Seccomp"], s["NoNewPrivs"]) == ("2", "1")
-    # CAP_DAC_OVERRIDE: to remove cgroups; CAP_SETGID and CAP_SETUID: to map the ids after a reset.
-    allowed = 0 if guest.account else 1 << 1 | 1 << 6 | 1 << 7
+    # CAP_SETGID and CAP_SETUID: to map the ids after a reset.
+    allowed = 0 if guest.account else 1 << 6 | 1 << 7
     assert int(s["CapEff"], 16) & ~allowed == 0
+
+
+def test_supervisor_of_a_guest_that_does_not_start_again_has_no_capability(tmp_path):
+    guests = Guests(tmp_path)
+    try:
+        guest = guests.start("hlt", "--on-reset", "exit")
+        guest.wait_output(rb"halted\n")
+        s = proc.status(guest.supervisor)
+        assert {name: int(s[name], 16) for name in CAPABILITY_SETS} == dict.fromkeys(CAPABILITY_SETS, 0)
+    finally:
+        guests.close()
 
 
 def test_supervisor_keeps_nothing_of_the_environment(guest):

@@ -329,7 +329,7 @@ def _(facts):
 
 # The supervisor
 
-SUPERVISOR_CAPABILITIES = 1 << 1 | 1 << 6 | 1 << 7  # CAP_DAC_OVERRIDE, CAP_SETGID, CAP_SETUID
+SUPERVISOR_CAPABILITIES = 1 << 6 | 1 << 7  # CAP_SETGID, CAP_SETUID
 
 
 @alarm("supervisor's filter")
