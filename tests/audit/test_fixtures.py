@@ -6,6 +6,7 @@ fixture (fixtures/made/ID-WORD.fixture, on top of another) lists only the lines 
 with; a recorded one (fixtures/recorded) lists all, and so does a whole host made by hand (fixtures/hosts).
 """
 
+import functools
 import json
 import os
 import subprocess
@@ -28,6 +29,15 @@ def audit(fixture, *arguments):
     return json.loads(run.stdout)
 
 
+@functools.lru_cache(maxsize=None)
+def judged(fixture):
+    """The worst verdict that each check can come to, and of each finding what tests look at."""
+    report = audit(fixture)
+    return ({check["id"]: check["worst"] for check in report["checks"]},
+            [{key: finding[key] for key in ("id", "verdict", "guests", "text")} | {"evidence": len(finding["evidence"])}
+             for finding in report["findings"]])
+
+
 def line(finding):
     return f"{finding['id']} {finding['verdict']} {'+'.join(finding['guests']) or 'host'}"
 
@@ -41,18 +51,18 @@ def expected(fixture):
 def test_made(fixture):
     about = {row.split()[0] for row in expected(fixture)}
     assert len(about) == 1 and fixture.stem.startswith(about.copy().pop())
-    found = sorted(line(f) for f in audit(fixture)["findings"] if f["id"] in about)
+    found = sorted(line(f) for f in judged(fixture)[1] if f["id"] in about)
     assert found == expected(fixture)
 
 
 @pytest.mark.parametrize("fixture", RECORDED, ids=lambda f: getattr(f, "stem", None))
 def test_recorded(fixture):
-    assert sorted(line(f) for f in audit(fixture)["findings"]) == expected(fixture)
+    assert sorted(line(f) for f in judged(fixture)[1]) == expected(fixture)
 
 
 @pytest.mark.parametrize("fixture", HOSTS, ids=lambda f: getattr(f, "stem", None))
 def test_host(fixture):
-    assert sorted(line(f) for f in audit(fixture)["findings"]) == expected(fixture)
+    assert sorted(line(f) for f in judged(fixture)[1]) == expected(fixture)
 
 
 @pytest.mark.parametrize("host, arguments, status", [
@@ -82,10 +92,10 @@ def test_without_deep_the_rows_name_it():
 def test_every_check_is_seen_to_pass_and_at_its_worst():
     seen, worst = {}, {}
     for fixture in MADE + RECORDED + HOSTS:
-        report = audit(fixture)
-        worst.update({check["id"]: check["worst"] for check in report["checks"]})
+        known, findings = judged(fixture)
+        worst.update(known)
         only = {row.split()[0] for row in expected(fixture)} if fixture.stem != "base" else set(worst)
-        for finding in report["findings"]:
+        for finding in findings:
             if finding["id"] in only:
                 seen.setdefault(finding["id"], set()).add(finding["verdict"])
     lacking = sorted(f"{id}: never {verdict}" for id, bad in worst.items() for verdict in {"PASS", bad}
@@ -95,5 +105,5 @@ def test_every_check_is_seen_to_pass_and_at_its_worst():
 
 def test_each_finding_has_evidence():
     for fixture in MADE + RECORDED + HOSTS:
-        for finding in audit(fixture)["findings"]:
+        for finding in judged(fixture)[1]:
             assert finding["evidence"], f"{fixture.stem}: {finding['id']} {finding['text']}"

@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(os.environ.get("BULKHEAD_BUILD", ROOT / "build")) / "bulkhead-audit"
 FIXTURES = sorted((ROOT / "tests/audit/fixtures").glob("*/*.fixture"))
 WHOLE = [f for f in FIXTURES if f.parent.name in ("recorded", "hosts")]
+SOME = [f for f in FIXTURES if f not in WHOLE][::10] + WHOLE
+MANY = pytest.mark.parametrize("fixtures", [pytest.param(SOME, id="some"), pytest.param(FIXTURES, id="all", marks=pytest.mark.slow)])
 SAMPLE = [f for f in FIXTURES if f not in WHOLE][::20] + WHOLE  # html5lib is slow
 BASE = ROOT / "tests/audit/fixtures/made/base.fixture"
 SCHEMA = jsonschema.Draft202012Validator(json.loads((ROOT / "docs/audit.schema.json").read_text(encoding="utf-8")))
@@ -71,10 +73,11 @@ def schema_errors(report):
     return [f"{list(e.absolute_path)}: {e.message[:200]}" for e in SCHEMA.iter_errors(report)]
 
 
-def test_json_of_every_host_is_as_the_schema_says():
+@MANY
+def test_json_of_every_host_is_as_the_schema_says(fixtures):
     jsonschema.Draft202012Validator.check_schema(SCHEMA.schema)
     seen = {}  # findings and checks are many and mostly the same
-    for fixture in FIXTURES:
+    for fixture in fixtures:
         report = json.loads(run(fixture, "--json"))
         tenants = [json.loads(run(fixture, "--json", "--guest", g["name"])) for g in report["guests"][:2]]
         for one in (report, *tenants):
@@ -92,8 +95,9 @@ def test_schema_refuses():
         assert schema_errors({**report, **change})
 
 
-def test_json_separation_agrees_with_the_layers():
-    for fixture in FIXTURES:
+@MANY
+def test_json_separation_agrees_with_the_layers(fixtures):
+    for fixture in fixtures:
         report = json.loads(run(fixture, "--json"))
         closest, guests = report["separation"]["closest"], {g["name"]: g for g in report["guests"]}
         if closest is None:
@@ -196,9 +200,10 @@ def without_the_catalogue(report, checks):
     return report
 
 
-def test_a_tenant_learns_nothing_of_others(tmp_path):
+@MANY
+def test_a_tenant_learns_nothing_of_others(tmp_path, fixtures):
     compared = 0
-    for fixture in FIXTURES:
+    for fixture in fixtures:
         operators = json.loads(run(fixture, "--json"))
         guests = operators["guests"]
         if len(guests) < 2:
