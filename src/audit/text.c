@@ -51,7 +51,7 @@ static bool is_invisible(uint32_t c)
 static size_t escape_byte(char *out, unsigned char c)
 {
         static const char digits[] = "0123456789abcdef";
-        char shorter = c == '\n' ? 'n' : c == '\t' ? 't' : c == '\\' ? '\\' : '\0';
+        char shorter = (char)(c == '\n' ? 'n' : c == '\t' ? 't' : c == '\\' ? '\\' : '\0');
 
         out[0] = '\\';
         if (shorter) {
@@ -229,7 +229,7 @@ char *text_unescape(struct arena *a, const char *text, size_t len, size_t *ret_l
                 if (++i == len)
                         return NULL;
                 if (text[i] == 'n' || text[i] == 't' || text[i] == '\\') {
-                        out[used++] = text[i] == 'n' ? '\n' : text[i] == 't' ? '\t' : '\\';
+                        out[used++] = (char)(text[i] == 'n' ? '\n' : text[i] == 't' ? '\t' : '\\');
                         continue;
                 }
                 if (text[i] != 'x' || i + 2 >= len || hex_digit(text[i + 1]) < 0 || hex_digit(text[i + 2]) < 0)

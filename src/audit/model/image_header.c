@@ -160,7 +160,7 @@ static void vhd_parse(struct arena *a, const struct bytes *b, struct image_heade
 
                 if (c == 0)
                         break;
-                name[n] = c < 0x80 ? (char)c : '?';
+                name[n] = (char)(c < 0x80 ? c : '?');
         }
         name_add(a, h, "parent", name, n);
 }

@@ -49,9 +49,13 @@ int live_process_dir(struct live *l, pid_t pid)
         if (key.fd < 0)
                 return errno == ENOENT ? -ESRCH : -errno;
         new = malloc(sizeof(*new));
-        if (!new || !tsearch(new, &l->processes, by_pid))
+        if (!new)
                 l->o.arena->exhausted();
         *new = key;
+        if (!tsearch(new, &l->processes, by_pid)) {
+                free(new);
+                l->o.arena->exhausted();
+        }
         return key.fd;
 }
 

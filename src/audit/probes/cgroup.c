@@ -1,5 +1,6 @@
 #include "audit/probes/cgroup.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,7 +177,7 @@ void cgroup_limit_read(struct audit *a, const struct cgroup_mounts *m, const str
                        enum cgroup_controller c, cgroup_reader *reader, struct cgroup_limit *ret)
 {
         struct cgroup_limit l = {.value = UINT64_MAX};
-        struct cgroup_place place;
+        struct cgroup_place place = {0};
         struct observed_stat st;
         size_t n, at = 0;
         char *dir;
@@ -191,6 +192,7 @@ void cgroup_limit_read(struct audit *a, const struct cgroup_mounts *m, const str
                 *ret = l;
                 return;
         }
+        assert(place.path);
         n = strlen(place.path);
         while (n > 0 && place.path[n - 1] == '/')
                 n--;

@@ -143,6 +143,8 @@ static void vuln_host(struct audit *a)
         for (char *rest = fine, *line; (line = text_next_line(&rest));) {
                 char *end = strchr(line, ':');
 
+                if (!end)
+                        continue;
                 *end = '\0';
                 cpu_vulnerability_show(a, f, line, end + 2);
         }

@@ -1,4 +1,5 @@
 /* Processors: their microcode, and what single threads ask of them. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +109,7 @@ void cpu_spec_guest(struct audit *a, struct guest *g)
                         open = thread_open(shown);
                 }
         }
+        assert(of && shown); /* a process without threads is no member */
         f = cpu_finding(
                 a, open && smt.active ? VERDICT_WARN : VERDICT_PASS, g,
                 open && smt.active

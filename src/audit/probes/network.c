@@ -1,6 +1,7 @@
 /* The network: interfaces of guests, and the table of checks. */
 #include "audit/probes/network.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +54,7 @@ void network_show_none(struct audit *a, struct finding *f, const struct guest *g
 
 void network_show_nic(struct audit *a, struct finding *f, const struct nic *n)
 {
+        assert(n->guest);
         finding_show(a, f, GUEST_OWNER(n->guest), arena_printf(a->arena, "links %s", n->space->subject), n->link->line,
                      strlen(n->link->line));
 }

@@ -1,6 +1,7 @@
 /* Resources that a guest can use up: what the cgroup of each of its processes limits, and the table of checks. */
 #include "audit/probes/resources.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -36,6 +37,7 @@ static void guest_judge(struct audit *a, const struct cgroup_mounts *m, const st
                 finding_unknown(a, g, worst.limit.error, worst.limit.question);
                 return;
         }
+        assert(worst.process); /* a guest has its monitor */
         f = finding_add(a, worst.verdict, g, "%s %s%s.", GUEST_MARK(a, g), worst.text,
                         cgroup_level_text(a, &worst.limit));
         if (worst.limit.raw)

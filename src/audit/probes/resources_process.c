@@ -1,4 +1,5 @@
 /* Resources: what a process may do by itself, and what all guests were promised together. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -56,7 +57,7 @@ void res_console_guest(struct audit *a, struct guest *g)
                 if (!limit_read(p->limits, "Max file size", &soft, &hard))
                         soft = UINT64_MAX;
                 for (size_t k = 0; k < p->fds.count; k++) {
-                        const struct fd *fd = &p->fds.items[k];
+                        const struct fd *fd = p->fds.items + k;
                         enum verdict v = soft == UINT64_MAX ? log_verdict(fd) : VERDICT_PASS;
 
                         /* Without a bad one, standard error stands for all. */
@@ -129,6 +130,7 @@ void res_rt_guest(struct audit *a, struct guest *g)
                         worst = bad ? VERDICT_FAIL : worst;
                 }
         }
+        assert(of && shown); /* a process without threads is no member */
         f = finding_add(a, worst, g,
                         worst == VERDICT_FAIL
                                 ? "A thread of %s runs ahead of everything else on processors of the host."
@@ -164,6 +166,7 @@ void res_nofile_guest(struct audit *a, struct guest *g)
                         of = p;
                 }
         }
+        assert(of); /* a guest has its monitor */
         f = finding_add(a, most > NOFILE_MUCH ? VERDICT_WARN : VERDICT_PASS, g,
                         most > NOFILE_MUCH
                                 ? "A process of %s may open so many files that the host can run out of them."

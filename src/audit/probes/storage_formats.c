@@ -257,7 +257,7 @@ static void name_judge(struct chain *c, const struct image *top, const char *pat
  * deep. */
 static bool chain_follow(struct chain *c, const struct image *top, const char *path, int depth, struct verdict_of *o)
 {
-        struct image_header h;
+        struct image_header h = {0};
         struct answer head;
         char *where = depth == 0 ? fd_path(c->a, top) : arena_printf(c->a->arena, "%s%s", o->below, path);
         int r;

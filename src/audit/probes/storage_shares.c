@@ -1,4 +1,5 @@
 /* Directories of the host that guests see: virtio-fs and 9p. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,6 +33,7 @@ static const char *argument_value(const struct process *p, size_t i, const char 
 {
         size_t n = strlen(name);
 
+        assert(i < p->argc);
         if (strcmp(p->argv[i], name) == 0)
                 return i + 1 < p->argc ? p->argv[i + 1] : NULL;
         return strncmp(p->argv[i], name, n) == 0 && p->argv[i][n] == '=' ? p->argv[i] + n + 1 : NULL;

@@ -28,7 +28,7 @@ static void when(const struct html *h)
                 return;
         html_put(h, "Examined on ");
         html_time(h, last);
-        html_textf(h, " within %lld ms, ", (long long)(last - first + 1));
+        html_textf(h, " within %lld ms, ", (long long)last - (long long)first + 1);
 }
 
 static void verdict(const struct html *h)

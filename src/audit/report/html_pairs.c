@@ -1,4 +1,5 @@
 /* What separates every pair: the matrix, and a section for each of its cells. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -309,6 +310,7 @@ static void pair_checks(const struct html *h, const struct pair_findings *all, s
 
                 if (f->check == last || f->verdict != VERDICT_PASS || !about_pair(&all->items[i], x, y))
                         continue;
+                assert(f->check);
                 html_put(h, passed++ ? ", " : "<p>Checks about this pair that passed: ");
                 html_check_link(h, f->check->id);
                 last = f->check;
