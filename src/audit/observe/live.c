@@ -48,14 +48,10 @@ int live_process_dir(struct live *l, pid_t pid)
         key.fd = openat(l->proc_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (key.fd < 0)
                 return errno == ENOENT ? -ESRCH : -errno;
-        new = malloc(sizeof(*new));
-        if (!new)
-                l->o.arena->exhausted();
+        new = arena_alloc(l->o.arena, sizeof(*new));
         *new = key;
-        if (!tsearch(new, &l->processes, by_pid)) {
-                free(new);
+        if (!tsearch(new, &l->processes, by_pid))
                 l->o.arena->exhausted();
-        }
         return key.fd;
 }
 
@@ -78,7 +74,6 @@ static void live_forget(struct observer *o, pid_t pid)
         entry = *found;
         tdelete(&key, &l->processes, by_pid);
         close(entry->fd);
-        free(entry);
 }
 
 int live_resolve(struct live *l, const char *path, int *ret_dirfd, const char **ret_rest)
@@ -153,10 +148,7 @@ static void live_ask(struct observer *o, const char *question, struct answer *re
 
 static void process_dir_free(void *p)
 {
-        struct process_dir *d = p;
-
-        close(d->fd);
-        free(d);
+        close(((struct process_dir *)p)->fd);
 }
 
 static void live_close(struct observer *o)

@@ -3,6 +3,7 @@
  * What is joined in another way (pairs of veth, switches of Open vSwitch) is found, but what passes there is not
  * determined.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,11 +86,14 @@ static void bridge_finding(struct l2 *l, const struct bridge *b, unsigned int vl
                               vlan);
         network_show_filter(l->a, f, b->space, b->chain);
         for (size_t i = 0; i < b->count; i++) {
+                const struct nic *n = b->ports[i].nic;
+
                 if (!port_in(b, &b->ports[i], vlan))
                         continue;
-                finding_concern(l->a, f, b->ports[i].nic->guest);
-                network_show_nic(l->a, f, b->ports[i].nic);
-                l->settled[b->ports[i].nic->guest->index] = true;
+                assert(n->guest);
+                finding_concern(l->a, f, n->guest);
+                network_show_nic(l->a, f, n);
+                l->settled[n->guest->index] = true;
         }
 }
 
@@ -219,6 +223,7 @@ static void mode_compare(struct l2 *l, const struct pair_key *keys, size_t count
 
                 if (!mode_is(l, n, mode))
                         continue;
+                assert(n->guest);
                 finding_concern(l->a, f, n->guest);
                 network_show_nic(l->a, f, n);
                 l->settled[n->guest->index] = true;

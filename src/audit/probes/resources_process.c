@@ -56,8 +56,9 @@ void res_console_guest(struct audit *a, struct guest *g)
                 }
                 if (!limit_read(p->limits, "Max file size", &soft, &hard))
                         soft = UINT64_MAX;
+                assert(p->fds.items || p->fds.count == 0);
                 for (size_t k = 0; k < p->fds.count; k++) {
-                        const struct fd *fd = p->fds.items + k;
+                        const struct fd *fd = &p->fds.items[k];
                         enum verdict v = soft == UINT64_MAX ? log_verdict(fd) : VERDICT_PASS;
 
                         /* Without a bad one, standard error stands for all. */
