@@ -18,7 +18,7 @@ RUN, UNMERGE = "1", "2"
 EAGER = {"sleep_millisecs": "1", "pages_to_scan": "20000", "smart_scan": "0", "advisor_mode": "none"}
 MERGED_BY_S = 60
 
-pytestmark = [pytest.mark.both, needs_kvm, needs_qemu,
+pytestmark = [needs_kvm, needs_qemu,
               pytest.mark.skipif(not (KSM / "run").exists(), reason="this kernel merges no pages")]
 
 

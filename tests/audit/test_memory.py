@@ -20,7 +20,7 @@ RAM_BYTES = 64 << 20
 MEMFD = ("-object", f"memory-backend-memfd,id=ram,size={RAM_BYTES >> 20}M,share=on,seal=off", "-machine", "memory-backend=ram")
 SEALED = (MEMFD[0], MEMFD[1].replace("seal=off", "seal=on"), *MEMFD[2:])
 
-pytestmark = [pytest.mark.both, needs_kvm, needs_qemu]
+pytestmark = [needs_kvm, needs_qemu]
 
 
 def worst(report, check, *names):

@@ -26,12 +26,14 @@ def reports(tmp_path_factory):
     return report
 
 
-@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name == "shared_disk" else pytest.mark.slow)
+                                  for name in PLANTED])
 def test_a_planted_hole_is_found_by_its_ids_only(name, reports):
     scene = scenes.SCENES[name]
     assert scenes.worse(reports(name), reports(scene.base)) == scene.worse
 
 
+@pytest.mark.slow
 def test_a_monitor_without_any_hardening_fails_what_protects_the_host(reports):
     found = scenes.worst(reports("root_plain"))
     failed = {id for id, verdict in found.items() if scenes.ORDER[verdict] == "FAIL"}
