@@ -63,18 +63,23 @@ def _start(guests, program, planted):
     return guest
 
 
+# An audit for each unit takes the lab minutes: there it is part of all tests only.
+AUDITED = not os.environ.get("LAB") or bool(os.environ.get("BULKHEAD_ALL"))
+
+
 def look(program, cwd):
     """The facts of a guest of this program, what bulkhead has said, and what the auditor says of the guest and a second one
-    of its kind. Both have ended when this returns."""
+    of its kind (None where it is not asked). Both have ended when this returns."""
     guests = Guests(cwd)
     root = os.open("/", os.O_RDONLY)
     planted = fcntl.fcntl(root, fcntl.F_DUPFD_CLOEXEC, LEAST_PLANTED_FD)
     os.close(root)
     try:
-        neighbour = _start(guests, program, planted)
+        neighbour = _start(guests, program, planted) if AUDITED else None
         guest = _start(guests, program, planted)
-        audited = audit_table.verdicts(guest.name, neighbour.name)
-        neighbour.close()
+        audited = audit_table.verdicts(guest.name, neighbour.name) if AUDITED else None
+        if neighbour:
+            neighbour.close()
         vmm, = proc.children(guest.supervisor)
         found = facts.collect(guest.name, vmm, guest.supervisor)
         guest.read()

@@ -144,8 +144,9 @@ def whole(tmp_path_factory):
 def test_the_product_raises_no_alarm(look, whole):
     found, errors, audited = look(PROGRAM)
     assert (alarms.raised(found), b"TEST BUILD" in errors) == (set(), False)
-    assert audit_table.worse(whole, audited) == set()
-    assert "FAIL" not in {verdict for check, verdict in audited.items() if check not in audit_table.OF_THE_HOST}
+    if audited is not None:
+        assert audit_table.worse(whole, audited) == set()
+        assert "FAIL" not in {verdict for check, verdict in audited.items() if check not in audit_table.OF_THE_HOST}
 
 
 # The lab is slow. Where nothing is to be expected of its kernel that the host's does not show, make test leaves it out.
@@ -164,7 +165,8 @@ def test_a_unit_left_out_raises_its_alarms(look, whole, unit):
     found, errors, audited = look(removal_guest.LEAVE_OUT / unit / "bulkhead")
     assert errors.startswith(b"bulkhead: TEST BUILD, leaves out: " + unit.encode())
     assert alarms.raised(found) == (set() if unit == "nothing" else expected(unit, KERNEL))
-    assert audit_table.worse(whole, audited) == audit_table.expected(unit, KERNEL)
+    if audited is not None:
+        assert audit_table.worse(whole, audited) == audit_table.expected(unit, KERNEL)
 
 
 def recorded(unit):
