@@ -182,18 +182,6 @@ static int bytes_copy(const void *buf, size_t len, struct guest_spec *copy, stru
         return 0;
 }
 
-int guest_spec_from_bytes(const void *buf, size_t len, struct guest_spec *ret, struct err *e)
-{
-        struct guest_spec copy = {0};
-        int r = bytes_copy(buf, len, &copy, e);
-
-        if (r == 0)
-                r = guest_spec_validate(&copy, e);
-        if (r == 0)
-                *ret = copy;
-        return r;
-}
-
 int guest_spec_draft_from_bytes(const void *buf, size_t len, struct guest_spec *ret, struct err *e)
 {
         struct guest_spec copy = {0};

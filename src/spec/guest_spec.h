@@ -65,15 +65,10 @@ void guest_spec_init(struct guest_spec *s);
 int guest_spec_validate(const struct guest_spec *s, struct err *e);
 
 /*
- * Takes the len bytes that another process wrote: copies them once, checks length, version and size
- * (STATUS_FAILURE: the two programs are not of one build), validates the copy as guest_spec_validate() does
- * and only then gives it out. Returns 0 or -EINVAL.
- */
-int guest_spec_from_bytes(const void *buf, size_t len, struct guest_spec *ret, struct err *e);
-
-/*
- * The same for what a configuration file gave, before the flags are applied: name and kernel may still be
- * empty, everything else is checked.
+ * Takes the len bytes that another process made of a configuration file, before the flags are applied: copies them once,
+ * checks length, version and size (STATUS_FAILURE: the two programs are not of one build), validates the copy as
+ * guest_spec_validate() does, but that name and kernel may still be empty, and only then gives it out. Returns 0 or
+ * -EINVAL.
  */
 int guest_spec_draft_from_bytes(const void *buf, size_t len, struct guest_spec *ret, struct err *e);
 

@@ -262,29 +262,29 @@ static void bytes(void **state)
         got = before;
         memcpy(buf + 1, &s, sizeof(s));
         for (const size_t *len = (const size_t[]){sizeof(s) - 1, sizeof(s) + 1, SIZE_MAX, 0};; len++) {
-                assert_int_equal(guest_spec_from_bytes(buf + 1, *len, &got, &e), -EINVAL);
+                assert_int_equal(guest_spec_draft_from_bytes(buf + 1, *len, &got, &e), -EINVAL);
                 assert_int_equal(e.status, STATUS_FAILURE);
                 if (*len == 0)
                         break;
         }
         s.version++;
-        assert_int_equal(guest_spec_from_bytes(&s, sizeof(s), &got, &e), -EINVAL);
+        assert_int_equal(guest_spec_draft_from_bytes(&s, sizeof(s), &got, &e), -EINVAL);
         assert_int_equal(e.status, STATUS_FAILURE);
         s = good_spec();
         s.size_bytes--;
-        assert_int_equal(guest_spec_from_bytes(&s, sizeof(s), &got, &e), -EINVAL);
-        s = good_spec();
-        s.kernel[0] = '\0';
-        assert_int_equal(guest_spec_from_bytes(&s, sizeof(s), &got, &e), -EINVAL);
-        assert_int_equal(e.status, STATUS_USAGE);
+        assert_int_equal(guest_spec_draft_from_bytes(&s, sizeof(s), &got, &e), -EINVAL);
         assert_memory_equal(&got, &before, sizeof(got));
 
+        s = good_spec();
+        s.kernel[0] = '\0';
+        assert_int_equal(guest_spec_validate(&s, &e), -EINVAL);
+        assert_int_equal(e.status, STATUS_USAGE);
         assert_int_equal(guest_spec_draft_from_bytes(&s, sizeof(s), &got, &e), 0);
         assert_memory_equal(&got, &s, sizeof(got));
         s.vcpus = 0;
         assert_int_equal(guest_spec_draft_from_bytes(&s, sizeof(s), &got, &e), -EINVAL);
         s = good_spec();
-        assert_int_equal(guest_spec_from_bytes(buf + 1, sizeof(s), &got, &e), 0);
+        assert_int_equal(guest_spec_draft_from_bytes(buf + 1, sizeof(s), &got, &e), 0);
         assert_memory_equal(&got, &s, sizeof(got));
 }
 
