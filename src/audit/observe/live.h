@@ -45,3 +45,17 @@ int live_netlink_open(struct live *l, pid_t pid, int protocol);
 
 /* Sets the answer to a formatted text. Returns 0. */
 int live_answer(struct live *l, struct answer *ret, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* An answer of lines, one added after the other; it fails with -EFBIG past OBSERVE_FILE_MAX. */
+struct live_lines {
+        struct live *l;
+        char *text;
+        size_t len, room;
+        int error;
+};
+
+/* Adds what the format prints, which ends with a newline. */
+void live_line(struct live_lines *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Makes the lines the answer. Returns error, or that of the lines. */
+int live_lines_answer(struct live_lines *out, int error, struct answer *ret);

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,45 +19,9 @@
 #define REPLY_WAIT_S  10
 #define DUMP_ATTEMPTS 3 /* of a table that changes while it is read */
 
-void netlink_line(struct netlink_lines *out, const char *fmt, ...)
-{
-        va_list ap;
-        char *line;
-        size_t n;
-
-        va_start(ap, fmt);
-        line = arena_vprintf(live_arena(out->l), fmt, ap);
-        va_end(ap);
-        n = strlen(line);
-        if (out->len + n > OBSERVE_FILE_MAX)
-                out->error = -EFBIG;
-        if (out->error < 0)
-                return;
-        if (out->room - out->len < n + 1) {
-                size_t room = 2 * (out->room + n) + 4096;
-                char *moved = arena_alloc(live_arena(out->l), room);
-
-                if (out->len > 0)
-                        memcpy(moved, out->text, out->len);
-                out->text = moved;
-                out->room = room;
-        }
-        memcpy(out->text + out->len, line, n + 1);
-        out->len += n;
-}
-
-int netlink_answer(struct netlink_lines *out, int error, struct answer *ret)
-{
-        if (error == 0)
-                error = out->error;
-        ret->bytes = out->text ? out->text : arena_text(live_arena(out->l), "");
-        ret->len = out->len;
-        return error;
-}
-
 struct reply_context {
-        struct netlink_lines *out;
-        void (*line)(struct netlink_lines *out, const struct nlmsghdr *reply);
+        struct live_lines *out;
+        void (*line)(struct live_lines *out, const struct nlmsghdr *reply);
 };
 
 static int reply(const struct nlmsghdr *header, void *ctx)
@@ -105,8 +68,8 @@ static int request_send(int fd, uint32_t seq, const struct netlink_request *requ
         return send(fd, header, header->nlmsg_len, 0) < 0 ? -errno : 0;
 }
 
-int netlink_dump(struct netlink_lines *out, const char *subject, int protocol, const struct netlink_request *request,
-                 void (*line)(struct netlink_lines *out, const struct nlmsghdr *reply))
+int netlink_dump(struct live_lines *out, const char *subject, int protocol, const struct netlink_request *request,
+                 void (*line)(struct live_lines *out, const struct nlmsghdr *reply))
 {
         const struct timeval wait = {.tv_sec = REPLY_WAIT_S};
         struct reply_context c = {.out = out, .line = line};
@@ -183,7 +146,7 @@ uint64_t netlink_be64(const struct nlattr *attr, uint64_t fallback)
         return holds(attr, 8) ? be64toh(mnl_attr_get_u64(attr)) : fallback;
 }
 
-char *netlink_text(struct netlink_lines *out, const struct nlattr *attr, const char *fallback)
+char *netlink_text(struct live_lines *out, const struct nlattr *attr, const char *fallback)
 {
         const char *bytes = attr ? mnl_attr_get_payload(attr) : NULL;
 

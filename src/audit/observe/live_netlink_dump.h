@@ -5,16 +5,6 @@
 
 #include "audit/observe/live.h"
 
-/* The lines of an answer; it fails with -EFBIG past OBSERVE_FILE_MAX. */
-struct netlink_lines {
-        struct live *l;
-        char *text;
-        size_t len, room;
-        int error;
-};
-
-void netlink_line(struct netlink_lines *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
 #define NETLINK_REQUEST_MAX 512
 
 /* A request without its netlink header: a family's own header and attributes behind it. */
@@ -27,11 +17,8 @@ struct netlink_request {
 
 /* Sends the request as a dump to the network namespace that subject names ("self" or a pid) and gives each reply to
  * line, which adds to out. Returns 0 or a negative errno. */
-int netlink_dump(struct netlink_lines *out, const char *subject, int protocol, const struct netlink_request *request,
-                 void (*line)(struct netlink_lines *out, const struct nlmsghdr *reply));
-
-/* Makes the lines the answer. Returns error, or that of the lines. */
-int netlink_answer(struct netlink_lines *out, int error, struct answer *ret);
+int netlink_dump(struct live_lines *out, const char *subject, int protocol, const struct netlink_request *request,
+                 void (*line)(struct live_lines *out, const struct nlmsghdr *reply));
 
 /* Attributes by type, those past max left out. */
 void netlink_attrs(const struct nlmsghdr *reply, size_t header_len, const struct nlattr **ret, size_t max);
@@ -43,4 +30,4 @@ uint16_t netlink_u16(const struct nlattr *attr, uint16_t fallback);
 uint32_t netlink_u32(const struct nlattr *attr, uint32_t fallback);
 uint32_t netlink_be32(const struct nlattr *attr, uint32_t fallback); /* as nf_tables sends it */
 uint64_t netlink_be64(const struct nlattr *attr, uint64_t fallback);
-char *netlink_text(struct netlink_lines *out, const struct nlattr *attr, const char *fallback); /* escaped */
+char *netlink_text(struct live_lines *out, const struct nlattr *attr, const char *fallback); /* escaped */

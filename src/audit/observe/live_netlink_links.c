@@ -31,7 +31,7 @@
 #include "audit/observe/live_netlink_dump.h"
 #include "base/cleanup.h"
 
-static char *mac_text(struct netlink_lines *out, const struct nlattr *attr)
+static char *mac_text(struct live_lines *out, const struct nlattr *attr)
 {
         const uint8_t *b = attr ? mnl_attr_get_payload(attr) : NULL;
 
@@ -40,14 +40,14 @@ static char *mac_text(struct netlink_lines *out, const struct nlattr *attr)
         return arena_printf(live_arena(out->l), "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4], b[5]);
 }
 
-static char *id_text(struct netlink_lines *out, const struct nlattr *attr)
+static char *id_text(struct live_lines *out, const struct nlattr *attr)
 {
         uint32_t id = netlink_u32(attr, UINT32_MAX);
 
         return id == UINT32_MAX ? arena_text(live_arena(out->l), "none") : arena_printf(live_arena(out->l), "%u", id);
 }
 
-static char *macvlan_mode(struct netlink_lines *out, uint32_t mode)
+static char *macvlan_mode(struct live_lines *out, uint32_t mode)
 {
         static const struct {
                 uint32_t mode;
@@ -65,7 +65,7 @@ static char *macvlan_mode(struct netlink_lines *out, uint32_t mode)
 }
 
 /* Words that only interfaces of one kind have. */
-static char *kind_words(struct netlink_lines *out, const char *kind, const struct nlattr *data)
+static char *kind_words(struct live_lines *out, const char *kind, const struct nlattr *data)
 {
         const struct nlattr *d[IFLA_BR_MAX + 1];
 
@@ -88,7 +88,7 @@ static char *kind_words(struct netlink_lines *out, const char *kind, const struc
         return arena_text(live_arena(out->l), "");
 }
 
-static char *port_words(struct netlink_lines *out, const struct nlattr *data)
+static char *port_words(struct live_lines *out, const struct nlattr *data)
 {
         const struct nlattr *p[IFLA_BRPORT_MAX + 1];
 
@@ -109,7 +109,7 @@ static const char *oper_name(uint8_t state)
         return state < ARRAY_LEN(names) ? names[state] : "?"; /* RFC 2863, linux/if.h */
 }
 
-static void vf_lines(struct netlink_lines *out, int index, const struct nlattr *list)
+static void vf_lines(struct live_lines *out, int index, const struct nlattr *list)
 {
         const struct nlattr *entry, *v[IFLA_VF_MAX + 1];
 
@@ -131,13 +131,13 @@ static void vf_lines(struct netlink_lines *out, int index, const struct nlattr *
                 spoofchk = v[IFLA_VF_SPOOFCHK] ? mnl_attr_get_payload(v[IFLA_VF_SPOOFCHK]) : NULL;
                 trust = v[IFLA_VF_TRUST] ? mnl_attr_get_payload(v[IFLA_VF_TRUST]) : NULL;
                 b = mac->mac;
-                netlink_line(out, "vf %d %u spoofchk=%d trust=%d vlan=%u mac=%02x:%02x:%02x:%02x:%02x:%02x\n", index,
-                             mac->vf, spoofchk ? (int)spoofchk->setting : -1, trust ? (int)trust->setting : -1,
-                             vlan ? vlan->vlan : 0, b[0], b[1], b[2], b[3], b[4], b[5]);
+                live_line(out, "vf %d %u spoofchk=%d trust=%d vlan=%u mac=%02x:%02x:%02x:%02x:%02x:%02x\n", index,
+                          mac->vf, spoofchk ? (int)spoofchk->setting : -1, trust ? (int)trust->setting : -1,
+                          vlan ? vlan->vlan : 0, b[0], b[1], b[2], b[3], b[4], b[5]);
         }
 }
 
-static void link_line(struct netlink_lines *out, const struct nlmsghdr *reply)
+static void link_line(struct live_lines *out, const struct nlmsghdr *reply)
 {
         const struct ifinfomsg *info = mnl_nlmsg_get_payload(reply);
         const struct nlattr *a[IFLA_MAX + 1], *l[IFLA_INFO_MAX + 1], *x[IFLA_XDP_MAX + 1];
@@ -152,12 +152,12 @@ static void link_line(struct netlink_lines *out, const struct nlmsghdr *reply)
         slave = netlink_text(out, l[IFLA_INFO_SLAVE_KIND], "");
         if (a[IFLA_LINK_NETNSID])
                 ns = arena_printf(live_arena(out->l), " linkns=%d", (int)netlink_u32(a[IFLA_LINK_NETNSID], 0));
-        netlink_line(out, "%d %s %s flags=%x oper=%s mac=%s master=%u link=%u%s%s%s%s\n", info->ifi_index,
-                     netlink_text(out, a[IFLA_IFNAME], "?"), kind, info->ifi_flags,
-                     oper_name(netlink_u8(a[IFLA_OPERSTATE], 0)), mac_text(out, a[IFLA_ADDRESS]),
-                     netlink_u32(a[IFLA_MASTER], 0), netlink_u32(a[IFLA_LINK], 0), ns,
-                     netlink_u8(x[IFLA_XDP_ATTACHED], 0) ? " xdp=1" : "", kind_words(out, kind, l[IFLA_INFO_DATA]),
-                     strcmp(slave, "bridge") == 0 ? port_words(out, l[IFLA_INFO_SLAVE_DATA]) : "");
+        live_line(out, "%d %s %s flags=%x oper=%s mac=%s master=%u link=%u%s%s%s%s\n", info->ifi_index,
+                  netlink_text(out, a[IFLA_IFNAME], "?"), kind, info->ifi_flags,
+                  oper_name(netlink_u8(a[IFLA_OPERSTATE], 0)), mac_text(out, a[IFLA_ADDRESS]),
+                  netlink_u32(a[IFLA_MASTER], 0), netlink_u32(a[IFLA_LINK], 0), ns,
+                  netlink_u8(x[IFLA_XDP_ATTACHED], 0) ? " xdp=1" : "", kind_words(out, kind, l[IFLA_INFO_DATA]),
+                  strcmp(slave, "bridge") == 0 ? port_words(out, l[IFLA_INFO_SLAVE_DATA]) : "");
         vf_lines(out, info->ifi_index, a[IFLA_VFINFO_LIST]);
 }
 
@@ -165,12 +165,12 @@ static int answer_links(struct live *l, const char *subject, struct answer *ret)
 {
         const struct ifinfomsg info = {.ifi_family = AF_UNSPEC};
         const struct netlink_request request = {RTM_GETLINK, &info, sizeof(info), RTEXT_FILTER_VF};
-        struct netlink_lines out = {.l = l};
+        struct live_lines out = {.l = l};
 
-        return netlink_answer(&out, netlink_dump(&out, subject, NETLINK_ROUTE, &request, link_line), ret);
+        return live_lines_answer(&out, netlink_dump(&out, subject, NETLINK_ROUTE, &request, link_line), ret);
 }
 
-static void vlan_lines(struct netlink_lines *out, const struct nlmsghdr *reply)
+static void vlan_lines(struct live_lines *out, const struct nlmsghdr *reply)
 {
         const struct ifinfomsg *info = mnl_nlmsg_get_payload(reply);
         const struct nlattr *a[IFLA_MAX + 1], *entry;
@@ -191,9 +191,9 @@ static void vlan_lines(struct netlink_lines *out, const struct nlmsghdr *reply)
                 if (vlan->flags & BRIDGE_VLAN_INFO_RANGE_BEGIN)
                         first = vlan->vid;
                 else if (vlan->flags & BRIDGE_VLAN_INFO_RANGE_END)
-                        netlink_line(out, "%d %u-%u\n", info->ifi_index, first, vlan->vid);
+                        live_line(out, "%d %u-%u\n", info->ifi_index, first, vlan->vid);
                 else
-                        netlink_line(out, "%d %u\n", info->ifi_index, vlan->vid);
+                        live_line(out, "%d %u\n", info->ifi_index, vlan->vid);
         }
 }
 
@@ -201,12 +201,12 @@ static int answer_bridge_vlans(struct live *l, const char *subject, struct answe
 {
         const struct ifinfomsg info = {.ifi_family = AF_BRIDGE};
         const struct netlink_request request = {RTM_GETLINK, &info, sizeof(info), RTEXT_FILTER_BRVLAN_COMPRESSED};
-        struct netlink_lines out = {.l = l};
+        struct live_lines out = {.l = l};
 
-        return netlink_answer(&out, netlink_dump(&out, subject, NETLINK_ROUTE, &request, vlan_lines), ret);
+        return live_lines_answer(&out, netlink_dump(&out, subject, NETLINK_ROUTE, &request, vlan_lines), ret);
 }
 
-static void ingress_line(struct netlink_lines *out, const struct nlmsghdr *reply)
+static void ingress_line(struct live_lines *out, const struct nlmsghdr *reply)
 {
         const struct tcmsg *info = mnl_nlmsg_get_payload(reply);
         const struct nlattr *a[TCA_MAX + 1];
@@ -217,20 +217,20 @@ static void ingress_line(struct netlink_lines *out, const struct nlmsghdr *reply
         netlink_attrs(reply, sizeof(*info), a, TCA_MAX);
         kind = netlink_text(out, a[TCA_KIND], "-");
         if (strcmp(kind, "clsact") == 0 || strcmp(kind, "ingress") == 0)
-                netlink_line(out, "%d %s\n", info->tcm_ifindex, kind);
+                live_line(out, "%d %s\n", info->tcm_ifindex, kind);
 }
 
 static int answer_ingress(struct live *l, const char *subject, struct answer *ret)
 {
         const struct tcmsg info = {.tcm_family = AF_UNSPEC};
         const struct netlink_request request = {RTM_GETQDISC, &info, sizeof(info), 0};
-        struct netlink_lines out = {.l = l};
+        struct live_lines out = {.l = l};
 
-        return netlink_answer(&out, netlink_dump(&out, subject, NETLINK_ROUTE, &request, ingress_line), ret);
+        return live_lines_answer(&out, netlink_dump(&out, subject, NETLINK_ROUTE, &request, ingress_line), ret);
 }
 
 /* "inet ADDRESS/LENGTH" */
-static char *address_text(struct netlink_lines *out, int family, const struct nlattr *attr, unsigned int length)
+static char *address_text(struct live_lines *out, int family, const struct nlattr *attr, unsigned int length)
 {
         char text[INET6_ADDRSTRLEN];
         size_t bytes = family == AF_INET6 ? 16 : 4;
@@ -242,7 +242,7 @@ static char *address_text(struct netlink_lines *out, int family, const struct nl
         return arena_printf(live_arena(out->l), "%s %s/%u", family == AF_INET6 ? "inet6" : "inet", text, length);
 }
 
-static void address_line(struct netlink_lines *out, const struct nlmsghdr *reply)
+static void address_line(struct live_lines *out, const struct nlmsghdr *reply)
 {
         const struct ifaddrmsg *info = mnl_nlmsg_get_payload(reply);
         const struct nlattr *a[IFA_MAX + 1];
@@ -253,19 +253,19 @@ static void address_line(struct netlink_lines *out, const struct nlmsghdr *reply
         netlink_attrs(reply, sizeof(*info), a, IFA_MAX);
         text = address_text(out, info->ifa_family, a[IFA_LOCAL] ? a[IFA_LOCAL] : a[IFA_ADDRESS], info->ifa_prefixlen);
         if (text)
-                netlink_line(out, "%u %s\n", info->ifa_index, text);
+                live_line(out, "%u %s\n", info->ifa_index, text);
 }
 
 static int answer_addresses(struct live *l, const char *subject, struct answer *ret)
 {
         const struct ifaddrmsg info = {.ifa_family = AF_UNSPEC};
         const struct netlink_request request = {RTM_GETADDR, &info, sizeof(info), 0};
-        struct netlink_lines out = {.l = l};
+        struct live_lines out = {.l = l};
 
-        return netlink_answer(&out, netlink_dump(&out, subject, NETLINK_ROUTE, &request, address_line), ret);
+        return live_lines_answer(&out, netlink_dump(&out, subject, NETLINK_ROUTE, &request, address_line), ret);
 }
 
-static void route_line(struct netlink_lines *out, const struct nlmsghdr *reply)
+static void route_line(struct live_lines *out, const struct nlmsghdr *reply)
 {
         static const char *const types[] = {"unspec",    "unicast",     "local",    "broadcast", "anycast", "multicast",
                                             "blackhole", "unreachable", "prohibit", "throw",     "nat"};
@@ -278,18 +278,17 @@ static void route_line(struct netlink_lines *out, const struct nlmsghdr *reply)
         netlink_attrs(reply, sizeof(*info), a, RTA_MAX);
         text = address_text(out, info->rtm_family, a[RTA_DST], info->rtm_dst_len);
         if (text)
-                netlink_line(out, "%s %s %u %u\n", text,
-                             info->rtm_type < ARRAY_LEN(types) ? types[info->rtm_type] : "?",
-                             netlink_u32(a[RTA_OIF], 0), netlink_u32(a[RTA_TABLE], info->rtm_table));
+                live_line(out, "%s %s %u %u\n", text, info->rtm_type < ARRAY_LEN(types) ? types[info->rtm_type] : "?",
+                          netlink_u32(a[RTA_OIF], 0), netlink_u32(a[RTA_TABLE], info->rtm_table));
 }
 
 static int answer_routes(struct live *l, const char *subject, struct answer *ret)
 {
         const struct rtmsg info = {.rtm_family = AF_UNSPEC};
         const struct netlink_request request = {RTM_GETROUTE, &info, sizeof(info), 0};
-        struct netlink_lines out = {.l = l};
+        struct live_lines out = {.l = l};
 
-        return netlink_answer(&out, netlink_dump(&out, subject, NETLINK_ROUTE, &request, route_line), ret);
+        return live_lines_answer(&out, netlink_dump(&out, subject, NETLINK_ROUTE, &request, route_line), ret);
 }
 
 const struct live_verb live_link_verbs[] = {

@@ -58,7 +58,7 @@ static const char *hook_name(uint8_t family, uint32_t hook)
         return hook < ARRAY_LEN(inet) ? inet[hook] : "?";
 }
 
-static void chain_line(struct netlink_lines *out, const struct nlmsghdr *reply)
+static void chain_line(struct live_lines *out, const struct nlmsghdr *reply)
 {
         const struct nfgenmsg *info = mnl_nlmsg_get_payload(reply);
         const struct nlattr *a[NFTA_CHAIN_MAX + 1], *h[NFTA_HOOK_MAX + 1], *first;
@@ -73,12 +73,12 @@ static void chain_line(struct netlink_lines *out, const struct nlmsghdr *reply)
         device = netlink_text(out, h[NFTA_HOOK_DEV], "-");
         if (!h[NFTA_HOOK_DEV] && h[NFTA_HOOK_DEVS])
                 mnl_attr_for_each_nested(first, h[NFTA_HOOK_DEVS]) device = netlink_text(out, first, "-");
-        netlink_line(out, "chain %s %s %s %s %s %d %s %s\n", family_name(info->nfgen_family),
-                     netlink_text(out, a[NFTA_CHAIN_TABLE], "?"), netlink_text(out, a[NFTA_CHAIN_NAME], "?"),
-                     netlink_text(out, a[NFTA_CHAIN_TYPE], "-"),
-                     hook_name(info->nfgen_family, netlink_be32(h[NFTA_HOOK_HOOKNUM], UINT32_MAX)),
-                     (int)netlink_be32(h[NFTA_HOOK_PRIORITY], 0),
-                     netlink_be32(a[NFTA_CHAIN_POLICY], NF_ACCEPT) == NF_DROP ? "drop" : "accept", device);
+        live_line(out, "chain %s %s %s %s %s %d %s %s\n", family_name(info->nfgen_family),
+                  netlink_text(out, a[NFTA_CHAIN_TABLE], "?"), netlink_text(out, a[NFTA_CHAIN_NAME], "?"),
+                  netlink_text(out, a[NFTA_CHAIN_TYPE], "-"),
+                  hook_name(info->nfgen_family, netlink_be32(h[NFTA_HOOK_HOOKNUM], UINT32_MAX)),
+                  (int)netlink_be32(h[NFTA_HOOK_PRIORITY], 0),
+                  netlink_be32(a[NFTA_CHAIN_POLICY], NF_ACCEPT) == NF_DROP ? "drop" : "accept", device);
 }
 
 static const char *verdict_name(uint32_t code)
@@ -101,7 +101,7 @@ static const char *verdict_name(uint32_t code)
         }
 }
 
-static char *compare_word(struct netlink_lines *out, const struct nlattr *data)
+static char *compare_word(struct live_lines *out, const struct nlattr *data)
 {
         const struct nlattr *c[NFTA_CMP_MAX + 1], *d[NFTA_DATA_MAX + 1];
         const uint8_t *bytes;
@@ -122,7 +122,7 @@ static char *compare_word(struct netlink_lines *out, const struct nlattr *data)
         return arena_printf(live_arena(out->l), "cmp=%s", hex);
 }
 
-static char *expression_word(struct netlink_lines *out, const struct nlattr *expression)
+static char *expression_word(struct live_lines *out, const struct nlattr *expression)
 {
         const struct nlattr *e[NFTA_EXPR_MAX + 1], *i[NFTA_IMMEDIATE_MAX + 1], *d[NFTA_DATA_MAX + 1],
                 *v[NFTA_VERDICT_MAX + 1];
@@ -147,7 +147,7 @@ static char *expression_word(struct netlink_lines *out, const struct nlattr *exp
                             verdict_name(netlink_be32(v[NFTA_VERDICT_CODE], NF_QUEUE)));
 }
 
-static void rule_line(struct netlink_lines *out, const struct nlmsghdr *reply)
+static void rule_line(struct live_lines *out, const struct nlmsghdr *reply)
 {
         const struct nfgenmsg *info = mnl_nlmsg_get_payload(reply);
         const struct nlattr *a[NFTA_RULE_MAX + 1], *expression;
@@ -165,16 +165,16 @@ static void rule_line(struct netlink_lines *out, const struct nlmsghdr *reply)
                         }
                         words = arena_printf(live_arena(out->l), "%s %s", words, expression_word(out, expression));
                 }
-        netlink_line(out, "rule %s %s %s %" PRIu64 "%s\n", family_name(info->nfgen_family),
-                     netlink_text(out, a[NFTA_RULE_TABLE], "?"), netlink_text(out, a[NFTA_RULE_CHAIN], "?"),
-                     netlink_be64(a[NFTA_RULE_HANDLE], 0), words);
+        live_line(out, "rule %s %s %s %" PRIu64 "%s\n", family_name(info->nfgen_family),
+                  netlink_text(out, a[NFTA_RULE_TABLE], "?"), netlink_text(out, a[NFTA_RULE_CHAIN], "?"),
+                  netlink_be64(a[NFTA_RULE_HANDLE], 0), words);
 }
 
 static int answer_nft(struct live *l, const char *subject, struct answer *ret)
 {
         const struct nfgenmsg info = {.nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0};
         struct netlink_request request = {NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN, &info, sizeof(info), 0};
-        struct netlink_lines out = {.l = l};
+        struct live_lines out = {.l = l};
         int r = netlink_dump(&out, subject, NETLINK_NETFILTER, &request, chain_line);
 
         if (r == -EPROTONOSUPPORT || r == -EINVAL) /* no nfnetlink, or nothing behind it */
@@ -183,7 +183,7 @@ static int answer_nft(struct live *l, const char *subject, struct answer *ret)
                 request.type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE;
                 r = netlink_dump(&out, subject, NETLINK_NETFILTER, &request, rule_line);
         }
-        return netlink_answer(&out, r, ret);
+        return live_lines_answer(&out, r, ret);
 }
 
 const struct live_verb live_nft_verbs[] = {{"nft", answer_nft}, {NULL, NULL}};

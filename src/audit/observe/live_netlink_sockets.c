@@ -23,7 +23,7 @@
 #define STATE_CLOSE  7 /* include/net/tcp_states.h; a UDP socket that is connected to nobody */
 #define STATE_LISTEN 10
 
-static void inet_line(struct netlink_lines *out, const struct nlmsghdr *reply, const char *protocol)
+static void inet_line(struct live_lines *out, const struct nlmsghdr *reply, const char *protocol)
 {
         const struct inet_diag_msg *msg = mnl_nlmsg_get_payload(reply);
         char text[INET6_ADDRSTRLEN];
@@ -31,16 +31,16 @@ static void inet_line(struct netlink_lines *out, const struct nlmsghdr *reply, c
         if (mnl_nlmsg_get_payload_len(reply) < sizeof(*msg) ||
             !inet_ntop(msg->idiag_family, msg->id.idiag_src, text, sizeof(text)))
                 return;
-        netlink_line(out, "%s %s %u %u %u %u\n", protocol, text, ntohs(msg->id.idiag_sport), msg->idiag_uid,
-                     msg->idiag_inode, msg->id.idiag_if);
+        live_line(out, "%s %s %u %u %u %u\n", protocol, text, ntohs(msg->id.idiag_sport), msg->idiag_uid,
+                  msg->idiag_inode, msg->id.idiag_if);
 }
 
-static void tcp_line(struct netlink_lines *out, const struct nlmsghdr *reply)
+static void tcp_line(struct live_lines *out, const struct nlmsghdr *reply)
 {
         inet_line(out, reply, "tcp");
 }
 
-static void udp_line(struct netlink_lines *out, const struct nlmsghdr *reply)
+static void udp_line(struct live_lines *out, const struct nlmsghdr *reply)
 {
         inet_line(out, reply, "udp");
 }
@@ -48,7 +48,7 @@ static void udp_line(struct netlink_lines *out, const struct nlmsghdr *reply)
 static int answer_listeners(struct live *l, const char *subject, struct answer *ret)
 {
         static const uint8_t families[] = {AF_INET, AF_INET6};
-        struct netlink_lines out = {.l = l};
+        struct live_lines out = {.l = l};
         int r = 0;
 
         for (size_t i = 0; r == 0 && i < 4; i++) {
@@ -62,25 +62,25 @@ static int answer_listeners(struct live *l, const char *subject, struct answer *
 
                 r = netlink_dump(&out, subject, NETLINK_SOCK_DIAG, &request, tcp ? tcp_line : udp_line);
         }
-        return netlink_answer(&out, r, ret);
+        return live_lines_answer(&out, r, ret);
 }
 
-static void vsock_line(struct netlink_lines *out, const struct nlmsghdr *reply)
+static void vsock_line(struct live_lines *out, const struct nlmsghdr *reply)
 {
         const struct vsock_diag_msg *msg = mnl_nlmsg_get_payload(reply);
 
         if (mnl_nlmsg_get_payload_len(reply) >= sizeof(*msg))
-                netlink_line(out, "%u %u %u\n", msg->vdiag_src_cid, msg->vdiag_src_port, msg->vdiag_ino);
+                live_line(out, "%u %u %u\n", msg->vdiag_src_cid, msg->vdiag_src_port, msg->vdiag_ino);
 }
 
 static int answer_vsock_listeners(struct live *l, const char *subject, struct answer *ret)
 {
         const struct vsock_diag_req diag = {.sdiag_family = AF_VSOCK, .vdiag_states = 1U << STATE_LISTEN};
         const struct netlink_request request = {SOCK_DIAG_BY_FAMILY, &diag, sizeof(diag), 0};
-        struct netlink_lines out = {.l = l};
+        struct live_lines out = {.l = l};
 
         (void)subject;
-        return netlink_answer(&out, netlink_dump(&out, "self", NETLINK_SOCK_DIAG, &request, vsock_line), ret);
+        return live_lines_answer(&out, netlink_dump(&out, "self", NETLINK_SOCK_DIAG, &request, vsock_line), ret);
 }
 
 const struct live_verb live_listener_verbs[] = {

@@ -130,33 +130,22 @@ static int answer_seccomp(struct live *l, const char *subject, struct answer *re
 #define PAGE_BYTES      4096U /* of x86-64 */
 #define PAGES_AT_ONCE   4096U
 
-struct run_writer {
-        struct live *l;
-        char *text;
-        size_t len, room;
+/* Frames in a row. */
+struct frames {
         uint64_t pfn, count;
 };
 
-static void run_flush(struct run_writer *w)
+static void frames_flush(struct live_lines *out, struct frames *f)
 {
-        if (w->count == 0)
-                return;
-        if (w->room - w->len < 48) {
-                size_t room = w->room ? 2 * w->room : 4096;
-                char *moved = arena_alloc(live_arena(w->l), room);
-
-                if (w->len > 0)
-                        memcpy(moved, w->text, w->len);
-                w->text = moved;
-                w->room = room;
-        }
-        w->len += (size_t)snprintf(w->text + w->len, w->room - w->len, "%" PRIu64 " %" PRIu64 "\n", w->pfn, w->count);
-        w->count = 0;
+        if (f->count > 0)
+                live_line(out, "%" PRIu64 " %" PRIu64 "\n", f->pfn, f->count);
+        f->count = 0;
 }
 
 static int answer_pages(struct live *l, const char *subject, struct answer *ret)
 {
-        struct run_writer w = {.l = l};
+        struct live_lines out = {.l = l};
+        struct frames f = {0};
         _cleanup_free_ uint64_t *entries = malloc(PAGES_AT_ONCE * sizeof(*entries));
         uint64_t start, end;
         pid_t pid;
@@ -185,21 +174,18 @@ static int answer_pages(struct live *l, const char *subject, struct answer *ret)
                                 continue;
                         if (pfn == 0) /* hidden from readers without CAP_SYS_ADMIN */
                                 return -EPERM;
-                        if (w.count > 0 && pfn == w.pfn + w.count) {
-                                w.count++;
+                        if (f.count > 0 && pfn == f.pfn + f.count) {
+                                f.count++;
                                 continue;
                         }
-                        run_flush(&w);
-                        w.pfn = pfn;
-                        w.count = 1;
+                        frames_flush(&out, &f);
+                        f.pfn = pfn;
+                        f.count = 1;
                 }
                 page += n;
         }
-        run_flush(&w);
-        ret->bytes = w.text ? w.text : arena_text(live_arena(l), "");
-        ret->bytes[w.len] = '\0';
-        ret->len = w.len;
-        return 0;
+        frames_flush(&out, &f);
+        return live_lines_answer(&out, 0, ret);
 }
 
 static int answer_pageflags(struct live *l, const char *subject, struct answer *ret)
