@@ -96,7 +96,8 @@ def many(guests, base=BASE):
     yield from (line for line in listed if not line[1:].isdigit())
     vmms = [1001, 2001, *(pid + 1 for pid in copies)]
     for low, high in {*comparisons(vmms), *zip(vmms, vmms[1:])}:
-        yield f"? kcmp {low} 8 {high} 8\n\\1"
+        for fd in (8, 64):  # the virtual machine and its processor
+            yield f"? kcmp {low} {fd} {high} {fd}\n\\1"
     yield f"? vm-count\n\\{guests + 2}"
 
 

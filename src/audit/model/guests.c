@@ -11,10 +11,15 @@
 #include "audit/text.h"
 #include "base/number.h"
 
+static bool is_vcpu_mapping(const struct mapping *m)
+{
+        return text_has_prefix(m->name, "anon_inode:kvm-vcpu:");
+}
+
 static bool holds_vcpu_mapping(const struct process *p)
 {
         for (size_t i = 0; i < p->maps.count; i++)
-                if (text_has_prefix(p->maps.items[i].name, "anon_inode:kvm-vcpu"))
+                if (is_vcpu_mapping(&p->maps.items[i]))
                         return true;
         return false;
 }
@@ -27,16 +32,6 @@ static bool holds_fd(const struct process *p, enum fd_kind kind)
         return false;
 }
 
-/* A field of a stat file in decimal, 0 when it has none. */
-static uint64_t stat_number(const char *stat, int number)
-{
-        const char *rest = strrchr(stat, ')');
-
-        for (int field = 2; rest && field < number; field++)
-                rest = strchr(rest + 1, ' ');
-        return rest ? strtoull(rest + 1, NULL, 10) : 0;
-}
-
 /* KVM's worker that gives huge pages back, since Linux 6.14 a thread of the process whose virtual machine it is for
  * (arch/x86/kvm/mmu/mmu.c). */
 #define KVM_WORKER_STAT "(kvm-nx-lpage-re"
@@ -46,13 +41,15 @@ static bool has_kvm_worker(struct observer *o, const struct process *p)
 {
         struct name_list tids;
         struct answer a;
+        uint64_t flags;
         char *path = arena_printf(o->arena, "/proc/%d/task", p->pid), *name;
 
         if (observe_list(o, path, &tids) < 0)
                 return false;
         for (size_t i = 1; i < tids.count; i++)
                 if (observe(o, &a, "read %s/%s/stat", path, tids.items[i]) == 0 && (name = strchr(a.bytes, '(')) &&
-                    text_has_prefix(name, KVM_WORKER_STAT) && (stat_number(a.bytes, 9) & PF_USER_WORKER))
+                    text_has_prefix(name, KVM_WORKER_STAT) && stat_field(a.bytes, 9, &flags) &&
+                    (flags & PF_USER_WORKER))
                         return true;
         return false;
 }
@@ -62,9 +59,10 @@ static bool has_kvm_worker(struct observer *o, const struct process *p)
 static bool has_run_guest(struct observer *o, const struct process *p)
 {
         struct answer a;
+        uint64_t ticks;
 
         return observe(o, &a, "read /proc/%d/stat", p->pid) == 0 &&
-               (stat_number(a.bytes, 43) > 0 || has_kvm_worker(o, p));
+               ((stat_field(a.bytes, 43, &ticks) && ticks > 0) || has_kvm_worker(o, p));
 }
 
 static int processes_read(struct observer *o, struct inventory *inv, struct err *e)
@@ -97,21 +95,24 @@ static int processes_read(struct observer *o, struct inventory *inv, struct err 
         return 0;
 }
 
-/* ---- virtual machines ---- */
+/* ---- virtual machines and their processors ---- */
 
 struct holder_list {
         struct vm_holder *items;
         size_t count, room;
 };
 
-/* -1, 0, 1: the kernel's order of the open files behind two descriptors. Those of one process with itself are known. */
+/* -1, 0, 1: the kernel's order of the open files behind two descriptors; those with different names are different. */
 static int holder_order(struct observer *o, struct inventory *inv, const struct vm_holder *x, const struct vm_holder *y)
 {
         struct answer a;
-        int r = observe(o, &a, "kcmp %d %d %d %d", x->process->pid, x->fd, y->process->pid, y->fd);
+        int r = strcmp(x->link, y->link);
 
+        if (r != 0)
+                return r;
+        r = observe(o, &a, "kcmp %d %d %d %d", x->process->pid, x->fd, y->process->pid, y->fd);
         if (r < 0) {
-                if (r != -ESRCH)
+                if (r != -ESRCH && r != -EBADF) /* ended, or closed meanwhile */
                         inv->kcmp_error = r;
                 return x->process->pid != y->process->pid ? (x->process->pid > y->process->pid) * 2 - 1
                                                           : (x->fd > y->fd) * 2 - 1;
@@ -119,7 +120,7 @@ static int holder_order(struct observer *o, struct inventory *inv, const struct 
         return a.bytes[0] == '0' ? 0 : a.bytes[0] == '1' ? -1 : 1;
 }
 
-/* Merge sort: about n log n questions, and holders of one machine end up side by side. */
+/* Merge sort: about n log n questions, and holders of one file end up side by side. */
 static void holders_sort(struct observer *o, struct inventory *inv, struct vm_holder *items, struct vm_holder *spare,
                          size_t n)
 {
@@ -137,51 +138,100 @@ static void holders_sort(struct observer *o, struct inventory *inv, struct vm_ho
         memcpy(items, spare, n * sizeof(items[0]));
 }
 
-static void vms_read(struct observer *o, struct inventory *inv)
+/* Every open file of that kind with its holders. */
+static void files_read(struct observer *o, struct inventory *inv, enum fd_kind kind, struct vm_list *ret)
 {
         struct holder_list all = {0};
+        struct vm_file *file = NULL;
 
         for (size_t i = 0; i < inv->processes.count; i++) {
                 struct process *p = inv->processes.items[i];
 
                 for (size_t k = 0; k < p->fds.count; k++)
-                        if (p->fds.items[k].kind == FD_KVM_VM)
-                                *GROW(o->arena, &all) = (struct vm_holder){.process = p, .fd = p->fds.items[k].number};
+                        if (p->fds.items[k].kind == kind)
+                                *GROW(o->arena, &all) = (struct vm_holder){.process = p,
+                                                                           .fd = p->fds.items[k].number,
+                                                                           .link = p->fds.items[k].link};
         }
         holders_sort(o, inv, all.items, arena_array(o->arena, all.count, sizeof(all.items[0])), all.count);
         for (size_t i = 0; i < all.count; i++) {
-                struct vm_file *vm = inv->vms.count ? inv->vms.items[inv->vms.count - 1] : NULL;
+                struct process *p = all.items[i].process;
 
-                if (!vm || holder_order(o, inv, &vm->items[0], &all.items[i]) != 0) {
-                        vm = arena_alloc(o->arena, sizeof(*vm));
-                        *GROW(o->arena, &inv->vms) = vm;
+                if (!file || holder_order(o, inv, &file->items[0], &all.items[i]) != 0) {
+                        file = arena_alloc(o->arena, sizeof(*file));
+                        *GROW(o->arena, ret) = file;
                 }
-                *GROW(o->arena, vm) = all.items[i];
+                if (kind == FD_KVM_VM && (file->count == 0 || file->items[file->count - 1].process != p))
+                        p->vms_held++;
+                *GROW(o->arena, file) = all.items[i];
         }
-        /* A monitor may have closed the descriptor: its vCPUs' memory still holds the machine. */
-        for (size_t i = 0; i < inv->processes.count; i++) {
-                struct process *p = inv->processes.items[i];
+}
 
-                if (!holds_fd(p, FD_KVM_VM) && holds_vcpu_mapping(p)) {
-                        struct vm_file *vm = arena_alloc(o->arena, sizeof(*vm));
+/* How likely a holder is the process that made the file, and so the only one that can run it: that has virtual
+ * processors mapped, and descriptors of them, holds this one machine only, and has run guest code. */
+static unsigned int claim_of(struct observer *o, const struct process *p)
+{
+        return holds_vcpu_mapping(p) * 8U + holds_fd(p, FD_KVM_VCPU) * 4U + (p->vms_held == 1) * 2U +
+               has_run_guest(o, p);
+}
 
-                        *GROW(o->arena, vm) = (struct vm_holder){.process = p, .fd = -1};
-                        *GROW(o->arena, &inv->vms) = vm;
+static bool is_contested(const struct vm_file *f)
+{
+        return f->items[0].process != f->items[f->count - 1].process; /* they are in the order of pids */
+}
+
+/* Puts the best claim first; of equal ones that of a parent, then of the lowest pid. */
+static void owner_first(struct observer *o, struct vm_file *f)
+{
+        unsigned int best = 0;
+        size_t owner = 0;
+        struct vm_holder first;
+
+        for (size_t i = 0; i < f->count && is_contested(f); i++) {
+                unsigned int claim = claim_of(o, f->items[i].process);
+
+                if (claim > best || (claim == best && f->items[owner].process->ppid == f->items[i].process->pid)) {
+                        best = claim;
+                        owner = i;
+                }
+        }
+        first = f->items[owner];
+        f->items[owner] = f->items[0];
+        f->items[0] = first;
+}
+
+/* Who holds virtual processors, and whose they are: those of equal claim all have them, so that no guest vanishes
+ * because another process poses as its monitor. */
+static void vcpus_read(struct observer *o, struct inventory *inv)
+{
+        files_read(o, inv, FD_KVM_VCPU, &inv->vcpus);
+        for (size_t i = 0; i < inv->vcpus.count; i++) {
+                struct vm_file *f = inv->vcpus.items[i];
+                bool contested = is_contested(f);
+                struct process *owner;
+
+                owner_first(o, f);
+                owner = f->items[0].process;
+                owner->owns_vcpu = true;
+                for (size_t k = 1; k < f->count && contested; k++) {
+                        struct process *p = f->items[k].process;
+
+                        if (p->ppid != owner->pid && claim_of(o, p) == claim_of(o, owner))
+                                p->owns_vcpu = true;
                 }
         }
 }
 
-/* Of the holders, the one that a machine belongs to: only the process that made it can run it, and has its vCPUs
- * mapped. */
-static size_t owner_of(const struct vm_file *vm)
+/* Mappings of virtual processors without a descriptor to tell by whose they are. */
+static bool maps_untold_vcpu(const struct process *p)
 {
-        for (size_t i = 0; i < vm->count; i++)
-                if (holds_vcpu_mapping(vm->items[i].process))
-                        return i;
-        for (size_t i = 0; i < vm->count; i++)
-                if (holds_fd(vm->items[i].process, FD_KVM_VCPU))
-                        return i;
-        return 0;
+        size_t mapped = 0, held = 0;
+
+        for (size_t i = 0; i < p->maps.count; i++)
+                mapped += is_vcpu_mapping(&p->maps.items[i]) && p->maps.items[i].offset == 0;
+        for (size_t i = 0; i < p->fds.count; i++)
+                held += p->fds.items[i].kind == FD_KVM_VCPU;
+        return mapped > held;
 }
 
 static bool is_vmm(const struct process *p)
@@ -202,21 +252,39 @@ static struct guest *guest_add(struct observer *o, struct inventory *inv, struct
 
 static void guests_find(struct observer *o, struct inventory *inv)
 {
+        files_read(o, inv, FD_KVM_VM, &inv->vms);
+        vcpus_read(o, inv);
         for (size_t i = 0; i < inv->vms.count; i++) {
                 struct vm_file *vm = inv->vms.items[i];
-                size_t owner = owner_of(vm);
-                struct vm_holder first = vm->items[owner];
+                struct process *owner;
 
-                vm->items[owner] = vm->items[0];
-                vm->items[0] = first;
-                vm->guest = is_vmm(first.process) ? first.process->guest : guest_add(o, inv, first.process);
+                owner_first(o, vm);
+                owner = vm->items[0].process;
+                vm->guest = is_vmm(owner) ? owner->guest : guest_add(o, inv, owner);
                 vm->guest->vms++;
         }
         for (size_t i = 0; i < inv->processes.count; i++) {
                 struct process *p = inv->processes.items[i];
 
-                if ((p->fds_error < 0 || p->maps_error < 0) && !is_vmm(p) && has_run_guest(o, p))
+                inv->untold_vcpus += maps_untold_vcpu(p);
+                if (is_vmm(p))
+                        continue;
+                /* A monitor may have closed the descriptor: its vCPUs' memory still holds the machine. But who has
+                 * only another's is a stranger. */
+                if (holds_vcpu_mapping(p) && (p->owns_vcpu || !holds_fd(p, FD_KVM_VCPU))) {
+                        struct vm_file *vm = arena_alloc(o->arena, sizeof(*vm));
+
+                        *GROW(o->arena, vm) = (struct vm_holder){.process = p, .fd = -1};
+                        *GROW(o->arena, &inv->vms) = vm;
+                        vm->guest = guest_add(o, inv, p);
+                        vm->guest->vms++;
+                } else if ((p->fds_error < 0 || p->maps_error < 0) && has_run_guest(o, p))
                         guest_add(o, inv, p);
+        }
+        for (size_t i = 0; i < inv->vcpus.count; i++) {
+                struct process *owner = inv->vcpus.items[i]->items[0].process;
+
+                inv->vcpus.items[i]->guest = is_vmm(owner) ? owner->guest : NULL;
         }
 }
 
@@ -410,6 +478,13 @@ static void names_make_unique(struct observer *o, struct guest_list *l)
         }
 }
 
+static void ended_forget(struct vm_list *files)
+{
+        for (size_t i = 0; i < files->count; i++)
+                if (files->items[i]->guest && files->items[i]->guest->ended)
+                        files->items[i]->guest = NULL;
+}
+
 int inventory_read(struct observer *o, const struct host *h, struct inventory *ret, struct err *e)
 {
         struct inventory inv = {0};
@@ -418,18 +493,23 @@ int inventory_read(struct observer *o, const struct host *h, struct inventory *r
 
         if (r < 0)
                 return r;
-        vms_read(o, &inv);
         guests_find(o, &inv);
         members_find(o, h, &inv);
         for (size_t i = 0; i < inv.guests.count; i++) {
                 struct guest *g = inv.guests.items[i];
 
-                if (process_read_full(o, g->vmm) == -ESRCH)
-                        continue; /* it ended meanwhile */
+                g->ended = process_read_full(o, g->vmm) == -ESRCH;
+                if (g->ended) { /* meanwhile: its other processes belong to nobody now */
+                        for (size_t k = 0; k < g->members.count; k++)
+                                g->members.items[k].process->guest = NULL;
+                        continue;
+                }
                 ram_find(o, g);
                 inv.guests.items[kept++] = g;
         }
         inv.guests.count = kept;
+        ended_forget(&inv.vms);
+        ended_forget(&inv.vcpus);
         backends_find(o, &inv);
         for (size_t i = 0; i < inv.guests.count; i++) {
                 struct guest *g = inv.guests.items[i];
@@ -448,19 +528,24 @@ int inventory_read(struct observer *o, const struct host *h, struct inventory *r
         return 0;
 }
 
-int inventory_count_vms(struct observer *o, size_t *ret, struct err *e)
+size_t inventory_vms(const struct inventory *inv)
 {
-        struct inventory inv = {0};
-        int r = processes_read(o, &inv, e);
+        size_t n = inv->vms.count;
 
-        if (r < 0)
-                return r;
-        vms_read(o, &inv);
-        guests_find(o, &inv);
-        *ret = inv.vms.count;
-        for (size_t i = 0; i < inv.guests.count; i++)
-                *ret += inv.guests.items[i]->vms == 0;
-        return 0;
+        for (size_t i = 0; i < inv->guests.count; i++)
+                n += inv->guests.items[i]->vms == 0; /* known by its guest time only */
+        return n;
+}
+
+int inventory_count_vms(struct observer *o, struct inventory *ret, struct err *e)
+{
+        int r;
+
+        *ret = (struct inventory){0};
+        r = processes_read(o, ret, e);
+        if (r == 0)
+                guests_find(o, ret);
+        return r;
 }
 
 static int by_pid(const void *key, const void *item)

@@ -50,6 +50,7 @@ struct guest {
         struct member_list members;
         struct ram_list ram;
         uint64_t ram_bytes;
+        bool ended;                    /* while it was read: not in guest_list */
         size_t vms;                    /* distinct virtual machines in the VMM; 0: seen by guest time only */
         size_t vcpus;                  /* threads that run guest code */
         struct guest_filters *filters; /* of model/filters.h; NULL: not yet asked for */
@@ -65,16 +66,17 @@ struct process_list {
         size_t count, room;
 };
 
-/* One virtual machine and who holds its descriptor. */
+/* One virtual machine, or one virtual processor, and who holds its descriptor. */
 struct vm_holder {
         struct process *process;
-        int fd; /* -1: only mapped */
+        int fd;           /* -1: only mapped */
+        const char *link; /* of the descriptor */
 };
 
 struct vm_file {
         struct vm_holder *items; /* the VMM first */
         size_t count, room;
-        struct guest *guest;
+        struct guest *guest; /* NULL: ended, or a processor that no monitor has */
 };
 
 struct vm_list {
@@ -86,17 +88,20 @@ struct inventory {
         struct process_list processes; /* all but kernel threads */
         struct process_list kernel_threads;
         struct guest_list guests; /* ordered by name */
-        struct vm_list vms;
-        size_t unreadable; /* processes whose descriptors this auditor may not list */
-        size_t emulated;   /* QEMU processes without KVM: guests that this audit does not cover */
-        int kcmp_error;    /* kcmp(2) does not answer: two descriptors may be one machine */
+        struct vm_list vms, vcpus;
+        size_t untold_vcpus; /* processes that map a virtual processor of which they hold no descriptor */
+        size_t unreadable;   /* processes whose descriptors this auditor may not list */
+        int kcmp_error;      /* kcmp(2) does not answer: two descriptors may be one machine */
 };
 
 /* Finds all. Returns 0 or a negative errno with e filled. */
 int inventory_read(struct observer *o, const struct host *h, struct inventory *ret, struct err *e);
 
-/* Looks for virtual machines anew, and for nothing else: how many this auditor finds now. */
-int inventory_count_vms(struct observer *o, size_t *ret, struct err *e);
+/* Looks for virtual machines anew, and for nothing else. */
+int inventory_count_vms(struct observer *o, struct inventory *ret, struct err *e);
+
+/* How many virtual machines were found. */
+size_t inventory_vms(const struct inventory *inv);
 
 /* The process with that pid, or NULL. */
 struct process *inventory_process(const struct inventory *inv, pid_t pid);

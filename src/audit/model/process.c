@@ -21,8 +21,7 @@
 const char *const ns_names[NS_COUNT] = {"user", "pid", "mnt", "net", "ipc", "uts", "cgroup", "time"};
 const char *const cap_set_names[CAP_SETS] = {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"};
 
-/* Field n (from 1) of a stat line; the second, the name in parentheses, may hold anything. */
-static bool stat_field(const char *stat, unsigned int n, uint64_t *ret)
+bool stat_field(const char *stat, unsigned int n, uint64_t *ret)
 {
         const char *p = strrchr(stat, ')');
 

@@ -150,7 +150,11 @@ struct cgroup_list {
 struct guest;
 
 struct process {
-        struct guest *guest; /* that it is a member of; set by guests.c */
+        /* Set by guests.c: */
+        struct guest *guest; /* that it is a member of */
+        size_t vms_held;     /* virtual machines that it has descriptors of */
+        bool owns_vcpu;      /* one of the virtual processors that it holds is its own */
+
         pid_t pid, ppid;
         uint64_t start_time; /* stat field 22 */
         bool kernel_thread;
@@ -189,6 +193,9 @@ int process_read_full(struct observer *o, struct process *p);
 
 /* The mounts in a mountinfo file (proc(5)), appended to *ret. Returns 0, a negative errno, or -EPROTO. */
 int mount_list_read(struct observer *o, const char *path, struct mount_list *ret);
+
+/* Field n (from 1) of a stat file (proc(5)); the second, the name in parentheses, may hold anything. */
+bool stat_field(const char *stat, unsigned int n, uint64_t *ret);
 
 /* Small helpers on facts. */
 const struct mapping *process_find_mapping(const struct process *p, uint64_t dev, uint64_t ino);

@@ -25,15 +25,6 @@ static int kernel_count(struct audit *a, size_t *ret)
         return r;
 }
 
-static size_t found_at_first(const struct inventory *inv)
-{
-        size_t n = inv->vms.count;
-
-        for (size_t i = 0; i < inv->guests.count; i++)
-                n += inv->guests.items[i]->vms == 0; /* known by its guest time only */
-        return n;
-}
-
 static void count_failed(struct audit *a, int error)
 {
         struct observed_stat st;
@@ -47,17 +38,22 @@ static void count_failed(struct audit *a, int error)
         finding_unknown(a, NULL, error, "vm-count");
 }
 
-static void count_judge(struct audit *a, size_t found, size_t least, size_t most)
+static void count_judge(struct audit *a, const struct inventory *inv, size_t least, size_t most)
 {
+        size_t found = inventory_vms(inv);
         struct finding *f;
 
+        if (inv->kcmp_error < 0 && found >= least) {
+                finding_unknown(a, NULL, inv->kcmp_error, "kcmp of descriptors of virtual machines");
+                return;
+        }
         if (found >= least && found <= most)
                 f = finding_add(a, VERDICT_PASS, NULL, "The kernel counts as many virtual machines as were found.");
         else if (found > most)
                 f = finding_add(
                         a, VERDICT_UNKNOWN, NULL,
                         "More virtual machines were found than the kernel counts: some may be counted twice here.");
-        else if (a->inv.unreadable > 0 && !HOST_CAP(&a->host, CAP_SYS_PTRACE_BIT)) {
+        else if (inv->unreadable > 0 && !HOST_CAP(&a->host, CAP_SYS_PTRACE_BIT)) {
                 f = finding_add(
                         a, VERDICT_UNKNOWN, NULL,
                         "%zu virtual machines of this host were not found: this auditor may not look into every "
@@ -71,7 +67,7 @@ static void count_judge(struct audit *a, size_t found, size_t least, size_t most
                         least - found);
         finding_showf(a, f, EVIDENCE_OPERATOR, "vm-count", "%zu to %zu", least, most);
         finding_showf(a, f, EVIDENCE_OPERATOR, "list /proc, link /proc/PID/fd/N, read /proc/PID/maps",
-                      "%zu virtual machines found; %zu processes may not be looked into", found, a->inv.unreadable);
+                      "%zu virtual machines found; %zu processes may not be looked into", found, inv->unreadable);
 }
 
 /* A virtual machine that is ending is held by nobody, but counted until the kernel has undone it. */
@@ -88,16 +84,17 @@ static void count_pause(int try)
 /* Guests start and end meanwhile: what was found must lie between the kernel's counts before and after. */
 static void count_host(struct audit *a)
 {
-        size_t found = found_at_first(&a->inv), before = 0, after = 0, least, most;
+        struct inventory inv = a->inv;
+        size_t before = 0, after = 0, least, most;
         struct err e = ERR_INIT;
         int r = kernel_count(a, &after);
 
         least = most = after;
-        for (int i = 0; r == 0 && i < COUNT_TRIES && (found < least || found > most); i++) {
+        for (int i = 0; r == 0 && i < COUNT_TRIES && (inventory_vms(&inv) < least || inventory_vms(&inv) > most); i++) {
                 count_pause(i);
                 r = kernel_count(a, &before);
                 if (r == 0)
-                        r = inventory_count_vms(a->observer, &found, &e);
+                        r = inventory_count_vms(a->observer, &inv, &e);
                 if (r == 0)
                         r = kernel_count(a, &after);
                 least = before < after ? before : after;
@@ -106,22 +103,23 @@ static void count_host(struct audit *a)
         if (r < 0)
                 count_failed(a, r);
         else
-                count_judge(a, found, least, most);
+                count_judge(a, &inv, least, most);
 }
 
 /* ---- nobody else holds a guest's virtual machine ---- */
 
-static void holder_show(struct audit *a, struct finding *f, const struct process *p, int fd)
+static void holder_show(struct audit *a, struct finding *f, const struct vm_holder *h)
 {
+        const struct process *p = h->process;
         int owner = p->guest && f->guests.count == 1 && p->guest->index == f->guests.items[0] ? GUEST_OWNER(p->guest)
                                                                                               : EVIDENCE_OPERATOR;
 
-        if (fd < 0)
+        if (h->fd < 0)
                 finding_showf(a, f, owner, arena_printf(a->arena, "read /proc/%d/maps", p->pid),
-                              "%s: anon_inode:kvm-vcpu is mapped", p->comm);
+                              "%s: anon_inode:kvm-vcpu is mapped", SHOW(a, p->comm));
         else
-                finding_showf(a, f, owner, arena_printf(a->arena, "link /proc/%d/fd/%d", p->pid, fd),
-                              "%s: virtual machine", p->comm);
+                finding_showf(a, f, owner, arena_printf(a->arena, "link /proc/%d/fd/%d", p->pid, h->fd), "%s: %s",
+                              SHOW(a, p->comm), h->link);
 }
 
 static struct finding *stranger_add(struct audit *a, struct finding **of_guest, struct guest *g)
@@ -135,52 +133,29 @@ static struct finding *stranger_add(struct audit *a, struct finding **of_guest, 
         return of_guest[g->index];
 }
 
-static void stranger_show(struct audit *a, struct finding *f, const struct process *p, int fd)
+/* Holders of machines, or of virtual processors, that belong to another guest or to none. */
+static void strangers_judge(struct audit *a, const struct vm_list *files, struct finding **of_guest)
 {
-        if (p->guest)
-                finding_concern(a, f, p->guest);
-        holder_show(a, f, p, fd);
-}
+        for (size_t i = 0; i < files->count; i++) {
+                const struct vm_file *file = files->items[i];
 
-/* Whose virtual processor descriptor fd of p is: only guests with one of that number can be asked. NULL: nobody's. */
-static struct guest *vcpu_guest(struct audit *a, const struct process *p, const struct fd *fd)
-{
-        for (size_t i = 0; i < a->inv.guests.count; i++) {
-                const struct process *vmm = a->inv.guests.items[i]->vmm;
+                for (size_t k = 0; k < file->count && file->guest; k++) {
+                        const struct guest *holder = file->items[k].process->guest;
+                        struct finding *f;
 
-                for (size_t k = 0; k < vmm->fds.count; k++) {
-                        const struct fd *own = &vmm->fds.items[k];
-                        struct answer same;
-
-                        if (own->kind == FD_KVM_VCPU && strcmp(own->link, fd->link) == 0 &&
-                            observe(a->observer, &same, "kcmp %d %d %d %d", vmm->pid, own->number, p->pid,
-                                    fd->number) == 0 &&
-                            same.bytes[0] == '0')
-                                return a->inv.guests.items[i];
-                }
-        }
-        return NULL;
-}
-
-/* Virtual processors in the hands of processes that belong to no guest. */
-static void vcpu_strangers(struct audit *a, struct finding **of_guest)
-{
-        for (size_t i = 0; i < a->inv.processes.count; i++) {
-                const struct process *p = a->inv.processes.items[i];
-
-                for (size_t k = 0; !p->guest && k < p->fds.count; k++) {
-                        const struct fd *fd = &p->fds.items[k];
-                        struct guest *g = fd->kind == FD_KVM_VCPU ? vcpu_guest(a, p, fd) : NULL;
-
-                        if (g)
-                                stranger_show(a, stranger_add(a, of_guest, g), p, fd->number);
+                        if (holder == file->guest)
+                                continue;
+                        f = stranger_add(a, of_guest, file->guest);
+                        if (holder)
+                                finding_concern(a, f, holder);
+                        holder_show(a, f, &file->items[k]);
                 }
         }
 }
 
 static void holders_quiet_guest(struct audit *a, struct guest *g)
 {
-        bool blind = a->inv.unreadable > 0 || a->inv.kcmp_error < 0 || g->vms == 0;
+        bool blind = a->inv.unreadable > 0 || a->inv.kcmp_error < 0 || a->inv.untold_vcpus > 0 || g->vms == 0;
         struct finding *f;
 
         if (blind)
@@ -193,29 +168,24 @@ static void holders_quiet_guest(struct audit *a, struct guest *g)
                 f = finding_add(a, VERDICT_PASS, g, "No process but those of %s holds its virtual machine.",
                                 GUEST_MARK(a, g));
         f->needs = blind ? a->check->needs : NULL;
-        finding_showf(a, f, EVIDENCE_OPERATOR, "link /proc/PID/fd/N of every process",
-                      "%zu of %zu processes may not be looked into; kcmp: %s", a->inv.unreadable,
-                      a->inv.processes.count, a->inv.kcmp_error < 0 ? strerror(-a->inv.kcmp_error) : "answers");
+        finding_showf(
+                a, f, EVIDENCE_OPERATOR, "link /proc/PID/fd/N of every process",
+                "%zu of %zu processes may not be looked into; %zu map a virtual processor without a descriptor of it; "
+                "kcmp: %s",
+                a->inv.unreadable, a->inv.processes.count, a->inv.untold_vcpus,
+                a->inv.kcmp_error < 0 ? strerror(-a->inv.kcmp_error) : "answers");
         for (size_t i = 0; i < g->vmm->fds.count; i++)
                 if (g->vmm->fds.items[i].kind == FD_KVM_VM)
-                        holder_show(a, f, g->vmm, g->vmm->fds.items[i].number);
+                        holder_show(a, f,
+                                    &(struct vm_holder){g->vmm, g->vmm->fds.items[i].number, "anon_inode:kvm-vm"});
 }
 
 static void holders_host(struct audit *a)
 {
         struct finding **of_guest = arena_array(a->arena, a->inv.guests.count, sizeof(struct finding *));
 
-        for (size_t i = 0; i < a->inv.vms.count; i++) {
-                const struct vm_file *vm = a->inv.vms.items[i];
-
-                for (size_t k = 0; k < vm->count && vm->guest->index < a->inv.guests.count &&
-                                   a->inv.guests.items[vm->guest->index] == vm->guest; /* it may have ended */
-                     k++)
-                        if (vm->items[k].process->guest != vm->guest)
-                                stranger_show(a, stranger_add(a, of_guest, vm->guest), vm->items[k].process,
-                                              vm->items[k].fd);
-        }
-        vcpu_strangers(a, of_guest);
+        strangers_judge(a, &a->inv.vms, of_guest);
+        strangers_judge(a, &a->inv.vcpus, of_guest);
         for (size_t i = 0; i < a->inv.guests.count; i++)
                 if (!of_guest[i])
                         holders_quiet_guest(a, a->inv.guests.items[i]);
@@ -230,6 +200,10 @@ static void one_vm_guest(struct audit *a, struct guest *g)
         if (g->vms == 0) {
                 finding_unknown(a, g, g->vmm->fds_error < 0 ? g->vmm->fds_error : g->vmm->maps_error,
                                 arena_printf(a->arena, "list /proc/%d/fd", g->vmm->pid));
+                return;
+        }
+        if (g->vms > 1 && a->inv.kcmp_error < 0) {
+                finding_unknown(a, g, a->inv.kcmp_error, "kcmp of descriptors of virtual machines");
                 return;
         }
         if (g->vms > 1)
