@@ -12,6 +12,7 @@
 #include "audit/audit.h"
 #include "audit/options.h"
 #include "audit/report/report.h"
+#include "audit/text.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 
@@ -36,13 +37,34 @@ static struct observer *observer_open(struct arena *arena, const struct audit_op
         return o && opt->record ? observer_recording(arena, o, opt->record, e) : o;
 }
 
+/* Guests that claim one name have their pids behind it. The names of those that begin like that, or NULL. */
+static char *namesakes(const struct audit *a, const char *name)
+{
+        char *start = arena_printf(a->arena, "%s (pid ", name), *all = NULL;
+
+        for (size_t i = 0; i < a->inv.guests.count; i++) {
+                const char *other = a->inv.guests.items[i]->name;
+
+                if (text_has_prefix(other, start))
+                        all = arena_printf(a->arena, "%s%s\"%s\"", all ? all : "", all ? ", " : "", other);
+        }
+        return all;
+}
+
 static const struct guest *tenant_find(const struct audit *a, const char *name, struct err *e)
 {
+        char *others;
+
         for (size_t i = 0; i < a->inv.guests.count; i++)
                 if (strcmp(a->inv.guests.items[i]->name, name) == 0)
                         return a->inv.guests.items[i];
-        err_bad(e, STATUS_NAME, "audit guest \"%s\": there is no KVM guest of that name; bulkhead audit lists them all",
-                name);
+        others = namesakes(a, name);
+        if (others)
+                err_bad(e, STATUS_NAME, "audit guest \"%s\": more than one calls itself that; choose from %s", name,
+                        others);
+        else
+                err_bad(e, STATUS_NAME,
+                        "audit guest \"%s\": there is no KVM guest of that name; bulkhead audit lists them all", name);
         return NULL;
 }
 

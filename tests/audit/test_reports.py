@@ -245,6 +245,17 @@ def test_a_tenant_that_is_not_there():
     assert done.returncode not in (0, 6, 10) and done.stderr.count(b"\n") == 1 and b"\x1b" not in done.stderr
 
 
+def test_a_name_that_two_claim_is_nobodys(tmp_path):
+    answers = fixture_file.read(BASE)
+    answers["read /proc/2000/cmdline"] = answers["read /proc/1000/cmdline"]
+    twins = fixture_file.write(tmp_path / "twins.fixture", answers)
+    assert [g["name"] for g in json.loads(run(twins, "--json"))["guests"]] == ["alpha (pid 1001)", "alpha (pid 2001)"]
+    done = subprocess.run([PROGRAM, "--fixture", twins, "--guest", "alpha"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=60, check=False)
+    assert done.returncode not in (0, 6, 10) and not done.stdout
+    assert done.stderr.count(b"\n") == 1 and b"alpha (pid 1001)" in done.stderr and b"alpha (pid 2001)" in done.stderr
+
+
 # ---- strangers' texts ----
 
 HOSTILE = {

@@ -463,19 +463,29 @@ static int by_name(const void *a, const void *b)
         return order ? order : (x->vmm->pid > y->vmm->pid) - (x->vmm->pid < y->vmm->pid);
 }
 
+static bool same_name(const struct guest_list *l, size_t x, size_t y)
+{
+        return x < l->count && y < l->count && strcmp(l->items[x]->name, l->items[y]->name) == 0;
+}
+
+/* All of one name get their pid behind it: none may pass for the one that had it first. Again, where another calls
+ * itself just so. */
 static void names_make_unique(struct observer *o, struct guest_list *l)
 {
-        if (l->count > 0)
-                qsort(l->items, l->count, sizeof(l->items[0]), by_name);
-        for (size_t i = 0; i < l->count; i++) {
-                struct guest *g = l->items[i];
-                bool twin = (i > 0 && strcmp(l->items[i - 1]->name, g->name) == 0) ||
-                            (i + 1 < l->count && strcmp(l->items[i + 1]->name, g->name) == 0);
+        bool *twin = arena_array(o->arena, l->count, sizeof(*twin)), any = l->count > 0;
 
-                g->index = i;
-                if (twin)
-                        g->name = arena_printf(o->arena, "%s (pid %d)", g->name, g->vmm->pid);
+        while (any) {
+                any = false;
+                qsort(l->items, l->count, sizeof(l->items[0]), by_name);
+                for (size_t i = 0; i < l->count; i++)
+                        any |= twin[i] = same_name(l, i, i - 1) || same_name(l, i, i + 1);
+                for (size_t i = 0; i < l->count; i++)
+                        if (twin[i])
+                                l->items[i]->name =
+                                        arena_printf(o->arena, "%s (pid %d)", l->items[i]->name, l->items[i]->vmm->pid);
         }
+        for (size_t i = 0; i < l->count; i++)
+                l->items[i]->index = i;
 }
 
 static void ended_forget(struct vm_list *files)
