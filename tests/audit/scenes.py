@@ -186,7 +186,7 @@ def same_uid(stage):
         qemu(stage, name, uid=70001, disk=stage.disk(name, 70001))
 
 
-@scene("separate", ["MEM-SHRW"])
+@scene("separate", ["MEM-SHRW", "MEM-FOREIGN", "MEM-SEALS"])
 def shared_memory(stage):
     shared = stage.dir / "shared"
     shared.touch(mode=0o600)

@@ -313,7 +313,8 @@ static bool is_ram_name(const char *name)
 #define RAM_GUESS_ALIGN (2ULL << 20)
 
 /* By size and flags: what a monitor maps for a guest is large, writable, and was advised upon. Thread stacks (8 MiB and
- * a guard) and heaps are not. */
+ * a guard) and heaps are not. Of files: shared memory, huge pages, and what is mapped privately from its first byte on
+ * (-mem-path with share=off, a snapshot); data of programs is smaller. */
 static bool looks_like_ram(const struct mapping *m)
 {
         uint64_t size = m->end - m->start;
@@ -321,21 +322,23 @@ static bool looks_like_ram(const struct mapping *m)
         if (!text_has_prefix(m->perms, "rw") || size < RAM_GUESS_LEAST || size % RAM_GUESS_ALIGN || m->name[0] == '[' ||
             text_has_prefix(m->name, "anon_inode:"))
                 return false;
-        if (m->name[0] == '/') /* a file: shared memory of -object memory-backend-file and its like */
-                return m->perms[3] == 's';
+        if (m->vm_flags & VM_HUGETLB)
+                return true;
+        if (m->name[0] == '/')
+                return m->perms[3] == 's' || m->offset == 0;
         return m->vm_flags & (VM_HUGEPAGE | VM_MERGEABLE | VM_DONTDUMP | VM_NORESERVE);
 }
 
+/* First what its name tells, then what it looks like: names are the monitor's choice, and must not hide the rest. */
 static void ram_find(struct observer *o, struct guest *g)
 {
-        for (int pass = 0; pass < 2 && g->ram.count == 0; pass++)
+        for (int pass = 0; pass < 2; pass++)
                 for (size_t i = 0; i < g->vmm->maps.count; i++) {
                         struct mapping *m = &g->vmm->maps.items[i];
 
-                        if (pass == 0 ? !is_ram_name(m->name) : !looks_like_ram(m))
+                        if (m->is_ram || (pass == 0 ? !is_ram_name(m->name) : !looks_like_ram(m)))
                                 continue;
                         m->is_ram = true;
-                        m->ram_inferred = pass == 1;
                         *GROW(o->arena, &g->ram) = (struct ram){.mapping = m, .inferred = pass == 1};
                         g->ram_bytes += m->end - m->start;
                 }
@@ -373,7 +376,20 @@ static void member_add(struct observer *o, struct guest *g, struct process *p, e
         *GROW(o->arena, &g->members) = (struct member){.process = p, .role = role};
 }
 
-/* Children of a VMM, and whoever shares its PID namespace where that is not the host's. */
+#define ANCESTORS_MAX 16 /* pids that are used again can make a circle */
+
+/* The guest whose monitor is an ancestor, as far as the chain of parents tells. */
+static struct guest *guest_of_ancestors(const struct inventory *inv, const struct process *p)
+{
+        for (int i = 0; p && i < ANCESTORS_MAX; i++) {
+                p = inventory_process(inv, p->ppid);
+                if (p && is_vmm(p))
+                        return p->guest;
+        }
+        return NULL;
+}
+
+/* Descendants of a VMM, and whoever shares its PID namespace where that is not the host's, nor another VMM's. */
 static void members_find(struct observer *o, const struct host *h, struct inventory *inv)
 {
         struct pidns_list spaces = {0};
@@ -388,19 +404,21 @@ static void members_find(struct observer *o, const struct host *h, struct invent
         if (spaces.count > 0)
                 qsort(spaces.items, spaces.count, sizeof(spaces.items[0]), by_ns);
         for (size_t i = 0; i < inv->processes.count; i++) {
-                struct process *p = inv->processes.items[i], *parent = inventory_process(inv, p->ppid);
-                const struct pidns_entry *space;
+                struct process *p = inv->processes.items[i];
+                const struct pidns_entry *space, *end = spaces.items + spaces.count;
+                struct guest *g = p->guest ? NULL : guest_of_ancestors(inv, p);
                 struct pidns_entry key = {0};
 
                 if (p->guest)
                         continue;
-                if (parent && is_vmm(parent)) {
-                        member_add(o, parent->guest, p, MEMBER_CHILD);
+                if (g) {
+                        member_add(o, g, p, MEMBER_CHILD);
                         continue;
                 }
                 key.ns = spaces.count ? pidns_of(o, p) : 0;
                 space = key.ns ? bsearch(&key, spaces.items, spaces.count, sizeof(key), by_ns) : NULL;
-                if (space)
+                if (space && (space == spaces.items || space[-1].ns != key.ns) &&
+                    (space + 1 == end || space[1].ns != key.ns))
                         member_add(o, space->guest, p, MEMBER_JAILED);
         }
 }

@@ -14,8 +14,8 @@
 
 enum member_role {
         MEMBER_VMM,     /* holds the virtual machine */
-        MEMBER_CHILD,   /* child of the VMM */
-        MEMBER_JAILED,  /* in the VMM's PID namespace, which is not the host's */
+        MEMBER_CHILD,   /* child of the VMM, or a child's child */
+        MEMBER_JAILED,  /* in the VMM's PID namespace, which is not the host's nor another VMM's */
         MEMBER_BACKEND, /* maps the guest's RAM and is connected to the VMM by a socket (vhost-user) */
 };
 

@@ -163,8 +163,9 @@ static unsigned int vm_flags_parse(const char *text)
                 const char name[4];
                 unsigned int bit;
         } flags[] = {
-                {"sh ", VM_SHARED},   {"dd ", VM_DONTDUMP}, {"mg ", VM_MERGEABLE}, {"lo ", VM_LOCKED},
-                {"hg ", VM_HUGEPAGE}, {"io ", VM_IO},       {"dc ", VM_DONTCOPY},  {"nr ", VM_NORESERVE},
+                {"sh ", VM_SHARED},   {"dd ", VM_DONTDUMP},  {"mg ", VM_MERGEABLE},
+                {"lo ", VM_LOCKED},   {"hg ", VM_HUGEPAGE},  {"io ", VM_IO},
+                {"dc ", VM_DONTCOPY}, {"nr ", VM_NORESERVE}, {"ht ", VM_HUGETLB},
         };
         unsigned int bits = 0;
 
@@ -506,6 +507,9 @@ int process_read_full(struct observer *o, struct process *p)
         char path[48];
         int r;
 
+        if (p->full)
+                return p->ended ? -ESRCH : 0;
+        p->full = true;
         cmdline_read(o, p);
         p->threads_error = threads_read(o, p);
         if (p->fds_error == 0)
@@ -528,5 +532,6 @@ int process_read_full(struct observer *o, struct process *p)
         p->uid_map_error = id_map_read(o, p->pid, "uid_map", &p->uid_map, &p->uid_map_text);
         p->gid_map_error = id_map_read(o, p->pid, "gid_map", &p->gid_map, NULL);
         p->limits = observe(o, &a, "read /proc/%d/limits", p->pid) == 0 ? a.bytes : NULL;
-        return p->threads_error == -ESRCH || p->threads_error == -ENOENT ? -ESRCH : 0;
+        p->ended = p->threads_error == -ESRCH || p->threads_error == -ENOENT;
+        return p->ended ? -ESRCH : 0;
 }

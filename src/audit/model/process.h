@@ -99,6 +99,7 @@ struct fd_list {
 #define VM_IO        (1U << 5) /* io */
 #define VM_DONTCOPY  (1U << 6) /* dc */
 #define VM_NORESERVE (1U << 7) /* nr */
+#define VM_HUGETLB   (1U << 8) /* ht */
 
 struct mapping {
         uint64_t start, end, offset, dev, ino;
@@ -107,7 +108,7 @@ struct mapping {
         unsigned int vm_flags;
         bool smaps; /* the next five are known */
         uint64_t rss_kb, swap_kb, ksm_kb, huge_kb, locked_kb;
-        bool is_ram, ram_inferred; /* set by guests.c */
+        bool is_ram; /* set by guests.c */
 };
 
 struct mapping_list {
@@ -150,6 +151,7 @@ struct cgroup_list {
 struct guest;
 
 struct process {
+        bool full, ended; /* process_read_full has read it, or found that it has ended */
         /* Set by guests.c: */
         struct guest *guest; /* that it is a member of */
         size_t vms_held;     /* virtual machines that it has descriptors of */

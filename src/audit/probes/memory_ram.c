@@ -78,7 +78,8 @@ static void ram_show(struct audit *a, struct finding *f, const struct guest *g)
         const struct mapping *m = g->ram.items[0].mapping;
 
         finding_showf(a, f, GUEST_OWNER(g), arena_printf(a->arena, "read /proc/%d/smaps", g->vmm->pid),
-                      "RAM: %" PRIx64 "-%" PRIx64 " %s %x:%x %" PRIu64 " %s%s", m->start, m->end, m->perms,
+                      "RAM%s: %" PRIx64 "-%" PRIx64 " %s %x:%x %" PRIu64 " %s%s",
+                      g->ram.items[0].inferred ? " (inferred from its size and flags)" : "", m->start, m->end, m->perms,
                       OBSERVED_MAJOR(m->dev), OBSERVED_MINOR(m->dev), m->ino, SHOW(a, m->name),
                       g->ram.count > 1 ? " and others" : "");
 }
