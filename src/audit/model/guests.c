@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 
 #include "audit/model/identify.h"
+#include "audit/model/ram.h"
+#include "audit/model/sockets.h"
 #include "audit/text.h"
 #include "base/number.h"
 
@@ -290,60 +292,6 @@ static void guests_find(struct observer *o, struct inventory *inv)
 
 /* ---- what belongs to a guest ---- */
 
-static bool is_ram_name(const char *name)
-{
-        static const char *const names[] = {
-                "/memfd:guest_ram ",
-                "/memfd:guest_mem ",
-                "/memfd:ch_ram ",
-                "/memfd:crosvm_guest",
-                "/memfd:memory-backend-memfd ",
-                "/anon_hugepage ",
-                "[anon:guest",
-                "[anon:crosvm_guest",
-        };
-
-        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-                if (text_has_prefix(name, names[i]))
-                        return true;
-        return text_has_prefix(name, "/dev/hugepages/");
-}
-
-#define RAM_GUESS_LEAST (8ULL << 20)
-#define RAM_GUESS_ALIGN (2ULL << 20)
-
-/* By size and flags: what a monitor maps for a guest is large, writable, and was advised upon. Thread stacks (8 MiB and
- * a guard) and heaps are not. Of files: shared memory, huge pages, and what is mapped privately from its first byte on
- * (-mem-path with share=off, a snapshot); data of programs is smaller. */
-static bool looks_like_ram(const struct mapping *m)
-{
-        uint64_t size = m->end - m->start;
-
-        if (!text_has_prefix(m->perms, "rw") || size < RAM_GUESS_LEAST || size % RAM_GUESS_ALIGN || m->name[0] == '[' ||
-            text_has_prefix(m->name, "anon_inode:"))
-                return false;
-        if (m->vm_flags & VM_HUGETLB)
-                return true;
-        if (m->name[0] == '/')
-                return m->perms[3] == 's' || m->offset == 0;
-        return m->vm_flags & (VM_HUGEPAGE | VM_MERGEABLE | VM_DONTDUMP | VM_NORESERVE);
-}
-
-/* First what its name tells, then what it looks like: names are the monitor's choice, and must not hide the rest. */
-static void ram_find(struct observer *o, struct guest *g)
-{
-        for (int pass = 0; pass < 2; pass++)
-                for (size_t i = 0; i < g->vmm->maps.count; i++) {
-                        struct mapping *m = &g->vmm->maps.items[i];
-
-                        if (m->is_ram || (pass == 0 ? !is_ram_name(m->name) : !looks_like_ram(m)))
-                                continue;
-                        m->is_ram = true;
-                        *GROW(o->arena, &g->ram) = (struct ram){.mapping = m, .inferred = pass == 1};
-                        g->ram_bytes += m->end - m->start;
-                }
-}
-
 static uint64_t pidns_of(struct observer *o, const struct process *p)
 {
         struct observed_stat st;
@@ -442,10 +390,11 @@ static int by_object(const void *a, const void *b)
         return (x->ino > y->ino) - (x->ino < y->ino);
 }
 
-/* vhost-user: who maps a guest's RAM and has a socket. */
-static void backends_find(struct observer *o, struct inventory *inv)
+/* vhost-user: who maps a guest's RAM and is connected with the monitor. Whoever else has it is a stranger. */
+static void backends_find(struct observer *o, const struct host *h, struct inventory *inv)
 {
         struct ram_object_list objects = {0};
+        struct unix_sockets *sockets = NULL;
 
         for (size_t i = 0; i < inv->guests.count; i++) {
                 const struct ram_list *ram = &inv->guests.items[i]->ram;
@@ -467,7 +416,13 @@ static void backends_find(struct observer *o, struct inventory *inv)
                         const struct ram_object *found =
                                 bsearch(&key, objects.items, objects.count, sizeof(key), by_object);
 
-                        if (found)
+                        if (!found)
+                                continue;
+                        if (!sockets) {
+                                sockets = arena_alloc(o->arena, sizeof(*sockets));
+                                unix_sockets_read(o, h, inv, sockets);
+                        }
+                        if (unix_sockets_connect(sockets, p, found->guest->vmm))
                                 member_add(o, found->guest, p, MEMBER_BACKEND);
                 }
         }
@@ -532,13 +487,15 @@ int inventory_read(struct observer *o, const struct host *h, struct inventory *r
                                 g->members.items[k].process->guest = NULL;
                         continue;
                 }
-                ram_find(o, g);
+                guest_ram_find(o, g);
+                for (size_t k = 1; k < g->members.count; k++)
+                        process_read_full(o, g->members.items[k].process);
                 inv.guests.items[kept++] = g;
         }
         inv.guests.count = kept;
         ended_forget(&inv.vms);
         ended_forget(&inv.vcpus);
-        backends_find(o, &inv);
+        backends_find(o, h, &inv);
         for (size_t i = 0; i < inv.guests.count; i++) {
                 struct guest *g = inv.guests.items[i];
                 size_t members = 1;
@@ -546,6 +503,8 @@ int inventory_read(struct observer *o, const struct host *h, struct inventory *r
                 for (size_t k = 1; k < g->members.count; k++)
                         if (process_read_full(o, g->members.items[k].process) != -ESRCH)
                                 g->members.items[members++] = g->members.items[k];
+                        else
+                                g->members.items[k].process->guest = NULL;
                 g->members.count = members;
                 for (size_t k = 0; k < g->vmm->threads.count; k++)
                         g->vcpus += g->vmm->threads.items[k].is_vcpu;

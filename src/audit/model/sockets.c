@@ -112,3 +112,28 @@ const struct unix_socket *unix_socket_find(const struct unix_sockets *s, uint64_
 
         return s->all.count ? bsearch(&key, s->all.items, s->all.count, sizeof(key), by_inode) : NULL;
 }
+
+static bool holds_socket(const struct process *p, uint64_t inode)
+{
+        for (size_t i = 0; i < p->fds.count; i++)
+                if (p->fds.items[i].kind == FD_SOCKET && p->fds.items[i].socket_inode == inode)
+                        return true;
+        return false;
+}
+
+static bool is_connected_to(const struct unix_sockets *s, const struct process *p, const struct process *other)
+{
+        for (size_t i = 0; i < p->fds.count; i++) {
+                const struct fd *fd = &p->fds.items[i];
+                const struct unix_socket *own = fd->kind == FD_SOCKET ? unix_socket_find(s, fd->socket_inode) : NULL;
+
+                if (own && own->peer && holds_socket(other, own->peer))
+                        return true;
+        }
+        return false;
+}
+
+bool unix_sockets_connect(const struct unix_sockets *s, const struct process *p, const struct process *q)
+{
+        return is_connected_to(s, p, q) || is_connected_to(s, q, p);
+}

@@ -31,3 +31,6 @@ void unix_sockets_read(struct observer *o, const struct host *h, const struct in
 
 /* The socket with that inode, or NULL: not a unix socket, or of a namespace that nobody named here is in. */
 const struct unix_socket *unix_socket_find(const struct unix_sockets *s, uint64_t inode);
+
+/* A unix socket connects the two processes. */
+bool unix_sockets_connect(const struct unix_sockets *s, const struct process *p, const struct process *q);

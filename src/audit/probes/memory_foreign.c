@@ -176,27 +176,6 @@ static void foreign_read(struct audit *a, struct foreign_view *v)
         users_find(v);
 }
 
-static bool holds_socket(const struct process *p, uint64_t inode)
-{
-        for (size_t i = 0; i < p->fds.count; i++)
-                if (p->fds.items[i].kind == FD_SOCKET && p->fds.items[i].socket_inode == inode)
-                        return true;
-        return false;
-}
-
-static bool connected_to(const struct foreign_view *v, const struct process *p, const struct process *other)
-{
-        for (size_t i = 0; i < p->fds.count; i++) {
-                const struct fd *fd = &p->fds.items[i];
-                const struct unix_socket *s =
-                        fd->kind == FD_SOCKET ? unix_socket_find(&v->sockets, fd->socket_inode) : NULL;
-
-                if (s && s->peer && holds_socket(other, s->peer))
-                        return true;
-        }
-        return false;
-}
-
 /* A child of the monitor, a process of its own jail, or one that a socket connects with it: the monitor gave it the
  * RAM. */
 static bool is_declared(const struct foreign_view *v, const struct ram_user *u)
@@ -208,7 +187,7 @@ static bool is_declared(const struct foreign_view *v, const struct ram_user *u)
         for (size_t i = 0; i < g->members.count; i++)
                 if (g->members.items[i].process == u->process && g->members.items[i].role != MEMBER_BACKEND)
                         return true;
-        return connected_to(v, u->process, g->vmm) || connected_to(v, g->vmm, u->process);
+        return unix_sockets_connect(&v->sockets, u->process, g->vmm);
 }
 
 static char *user_question(struct audit *a, const struct ram_user *u)
