@@ -134,6 +134,7 @@ def test_page_needs_nothing_from_elsewhere(tmp_path):
 
 # What is the tenant's own and happens to be another's pid or name in that fixture.
 COINCIDENCES = {"FS-JAIL-many": {b"2001"},  # entries that were looked at
+                "bulkhead": {b"400"},       # a weight in the style of the page
                 "shared-disk": {b"red"}}    # in the path of the disk that both were given
 
 
@@ -180,7 +181,7 @@ def family(answers, pid):
             pids.add(int(match.group(1)))
         if match and int(match.group(1)) == pid and len(fields) > 1:
             parent = int(fields[1])
-            if b"supervisor" in (answers.get(f"read /proc/{parent}/cmdline") or b""):
+            if b"(bulkhead-superv)" in (answers.get(f"read /proc/{parent}/stat") or b""):
                 pids.add(parent)
     return pids
 
@@ -283,7 +284,7 @@ def hostile_host(path, text):
         if process_in(question, {2000, 2001}) is None or answer is None:
             continue
         if question == "read /proc/2000/cmdline":
-            answers[question] = b"bulkhead-supervisor\0" + text.replace(b"\0", b"") + b"\0"
+            answers[question] = b"bulkhead\0run\0" + text.replace(b"\0", b"") + b"\0--kernel\0x\0"
         elif question.endswith("/cmdline"):
             answers[question] = b"bulkhead-vmm\0--password=" + text + b"\0" + text + b"\0"
         elif question.endswith("/status"):

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "audit/text.h"
+#include "base/cleanup.h"
 
 static const char *base_name(const char *path)
 {
@@ -42,12 +43,8 @@ static bool any_mapping_named(const struct process *p, const char *prefix)
         return false;
 }
 
-static const char *exe_name(const struct process *p)
-{
-        return p->exe ? base_name(p->exe) : p->argc ? base_name(p->argv[0]) : p->comm;
-}
-
-/* Two of the signals each monitor gives: its program, its threads, its memory. The program counts for one. */
+/* What tells a monitor: its program, or, where that is not known or is none of these, two of its name, threads, memory.
+ */
 static const struct {
         const char *kind, *program, *thread, *memory;
 } monitors[] = {
@@ -61,15 +58,18 @@ static const struct {
 
 static const char *kind_of(const struct process *p)
 {
-        const char *best = "unknown";
-        int best_signals = 0;
+        const char *best = "unknown", *argv0 = !p->exe && p->argc ? base_name(p->argv[0]) : "";
+        int best_signals = 1;
 
-        for (size_t i = 0; i < sizeof(monitors) / sizeof(monitors[0]); i++) {
-                int signals = text_has_prefix(exe_name(p), monitors[i].program) * 2 +
+        for (size_t i = 0; i < ARRAY_LEN(monitors) && p->exe; i++)
+                if (text_has_prefix(base_name(p->exe), monitors[i].program))
+                        return monitors[i].kind;
+        for (size_t i = 0; i < ARRAY_LEN(monitors); i++) {
+                int signals = text_has_prefix(argv0, monitors[i].program) * 2 +
                               text_has_prefix(p->comm, monitors[i].program) + any_thread_named(p, monitors[i].thread) +
                               any_mapping_named(p, monitors[i].memory);
 
-                if (signals >= 2 && signals > best_signals) {
+                if (signals > best_signals) {
                         best_signals = signals;
                         best = monitors[i].kind;
                 }
@@ -113,8 +113,6 @@ static const char *bulkhead_name(const struct guest *g)
 {
         const struct process *supervisor = g->supervisor;
 
-        if (supervisor && supervisor->argc == 2)
-                return supervisor->argv[1];
         for (size_t i = 0; supervisor && i + 1 < supervisor->argc; i++)
                 if (strcmp(supervisor->argv[i], "run") == 0 && supervisor->argv[i + 1][0] != '-')
                         return supervisor->argv[i + 1];
