@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "audit/text.h"
+#include "base/cleanup.h"
 
 static enum mac_kind kind_of(const struct host *h)
 {
@@ -29,32 +30,47 @@ static enum mac_kind kind_probed(struct observer *o)
         return observe(o, &a, "read /proc/self/attr/apparmor/current") == 0 ? MAC_APPARMOR : MAC_NONE;
 }
 
-/* "libvirt-UUID (enforce)": a profile that only complains confines nothing. */
+/* "libvirt-UUID (enforce)": a profile that only complains confines nothing; one that kills is enforced. */
 static void apparmor_judge(struct observer *o, struct mac *m)
 {
         char *mode = strrchr(m->label, '(');
 
-        if (!mode || strcmp(mode, "(enforce)") != 0)
+        if (!mode || (strcmp(mode, "(enforce)") != 0 && strcmp(mode, "(kill)") != 0))
                 return;
         m->state = MAC_CONFINED;
         m->unique = arena_copy(o->arena, m->label, (size_t)(mode - m->label));
         m->unique[strcspn(m->unique, " ")] = '\0';
 }
 
-/* "system_u:system_r:svirt_t:s0:c1,c2": categories come after the sensitivity. */
+/* Types of the reference policy and of containers that may do all: unconfined_t, unconfined_service_t and their like.
+ */
+static bool is_unconfined(const char *type)
+{
+        static const char *const types[] = {"initrc_t", "kernel_t", "spc_t"};
+        size_t n = strcspn(type, ":");
+
+        for (size_t i = 0; i < ARRAY_LEN(types); i++)
+                if (strlen(types[i]) == n && strncmp(type, types[i], n) == 0)
+                        return true;
+        return text_has_prefix(type, "unconfined_");
+}
+
+/* "system_u:system_r:svirt_t:s0:c1,c2": categories come after the sensitivity. That a policy makes one type permissive
+ * is not seen here. */
 static void selinux_judge(struct observer *o, struct mac *m)
 {
         int64_t enforcing;
         char *field = m->label;
 
-        if (observe_number(o, "/sys/fs/selinux/enforce", &enforcing) < 0 || enforcing != 1 ||
-            strstr(m->label, ":unconfined_t:"))
+        if (observe_number(o, "/sys/fs/selinux/enforce", &enforcing) < 0 || enforcing != 1)
                 return;
-        m->state = MAC_CONFINED;
         for (int i = 0; field && i < 4; i++) {
                 field = strchr(field, ':');
                 field = field ? field + 1 : NULL;
+                if (i == 1 && field && is_unconfined(field))
+                        return;
         }
+        m->state = MAC_CONFINED;
         m->unique = field && *field == 'c' ? field : NULL;
 }
 
