@@ -57,7 +57,8 @@ struct check {
         /* A FAIL that rests on this one missing layer (a LAYER_BIT) is WARN while at least three others separate every
          * pair; 0: never softened. */
         unsigned int softened;
-        /* Any of them may be NULL. */
+        /* Any of them may be NULL. A guest of which pairs could not read something has a finding_unknown(), and no
+         * other guest passes then: what was not read may be what they share. */
         void (*host)(struct audit *a);
         void (*guest)(struct audit *a, struct guest *g);
         void (*pairs)(struct audit *a);
@@ -94,6 +95,7 @@ struct finding {
         struct index_list guests; /* whom it concerns; none: the host. Two or more: every pair of them */
         struct evidence_list evidence;
         const char *needs; /* of UNKNOWN: what would determine it; NULL */
+        bool unread;       /* something of the guest could not be read */
         bool pair;         /* from the pairs function: about the guest and all others, or about those listed */
 };
 

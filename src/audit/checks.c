@@ -114,8 +114,32 @@ struct finding *finding_unknown(struct audit *a, const struct guest *g, int erro
 
         if (!ended)
                 f->needs = a->check->needs && a->check->needs[0] ? a->check->needs : NULL;
+        f->unread = g && !ended;
         finding_show_error(a, f, g ? GUEST_OWNER(g) : EVIDENCE_HOST, question, error);
         return f;
+}
+
+/* What could not be read of one guest may be what it has in common with any other: as long as that is so, no guest is
+ * proved to be apart. */
+static void pairs_run(struct audit *a, const struct check *c)
+{
+        size_t first = a->findings.count;
+        bool unread = false;
+
+        c->pairs(a);
+        for (size_t i = first; i < a->findings.count; i++) {
+                a->findings.items[i]->pair = true;
+                unread = unread || a->findings.items[i]->unread;
+        }
+        for (size_t i = first; unread && i < a->findings.count; i++) {
+                struct finding *f = a->findings.items[i];
+
+                if (f->verdict != VERDICT_PASS)
+                        continue;
+                f->verdict = f->unsoftened = VERDICT_UNKNOWN;
+                f->text = arena_printf(a->arena, "As far as the other guests could be read: %s", f->text);
+                f->needs = c->needs && c->needs[0] ? c->needs : NULL;
+        }
 }
 
 static void check_run(struct audit *a, const struct check *c)
@@ -132,13 +156,8 @@ static void check_run(struct audit *a, const struct check *c)
                 c->host(a);
         for (size_t i = 0; c->guest && i < a->inv.guests.count; i++)
                 c->guest(a, a->inv.guests.items[i]);
-        if (c->pairs && a->inv.guests.count > 1) {
-                size_t first = a->findings.count;
-
-                c->pairs(a);
-                for (size_t i = first; i < a->findings.count; i++)
-                        a->findings.items[i]->pair = true;
-        }
+        if (c->pairs && a->inv.guests.count > 1)
+                pairs_run(a, c);
 }
 
 /* One missing layer among at least three others that separate every pair is worth a warning, not a failure. */

@@ -320,14 +320,14 @@ void cpu_smtpair_pairs(struct audit *a)
         for (size_t i = 0; i < a->inv.guests.count; i++) {
                 const struct guest *g = a->inv.guests.items[i];
 
-                if (s.smt.active && s.shares[i])
-                        continue;
-                if (s.smt.active && s.unknown[i]) {
+                if (s.smt.active && s.unknown[i]) { /* besides those of its processors that are known */
                         finding_unknown(a, g, g->vmm->threads_error < 0 ? g->vmm->threads_error : -ENODATA,
                                         arena_printf(a->arena, "read /proc/%d/task/%d/status", g->vmm->pid,
                                                      g->vmm->pid));
                         continue;
                 }
+                if (s.smt.active && s.shares[i])
+                        continue;
                 f = cpu_finding(
                         a, VERDICT_PASS, g,
                         s.smt.active
@@ -388,13 +388,11 @@ void cpu_share_pairs(struct audit *a)
         for (size_t i = 0; i < a->inv.guests.count; i++) {
                 const struct guest *g = a->inv.guests.items[i];
 
-                if (shares[i])
-                        continue;
-                if (unknown[i])
+                if (unknown[i]) /* besides those of its processors that are known */
                         finding_unknown(a, g, g->vmm->threads_error < 0 ? g->vmm->threads_error : -ENODATA,
                                         arena_printf(a->arena, "read /proc/%d/task/%d/status", g->vmm->pid,
                                                      g->vmm->pid));
-                else
+                else if (!shares[i])
                         guest_cpus_show(a,
                                         cpu_finding(a, VERDICT_PASS, g, "%s shares no processor with another guest.",
                                                     GUEST_MARK(a, g)),
