@@ -24,7 +24,8 @@ WHOLE = [f for f in FIXTURES if f.parent.name in ("recorded", "hosts")]
 SOME = [f for f in FIXTURES if f not in WHOLE][::10] + WHOLE
 MANY = pytest.mark.parametrize("fixtures", [pytest.param(SOME, id="some"), pytest.param(FIXTURES, id="all", marks=pytest.mark.slow)])
 SAMPLE = [f for f in FIXTURES if f not in WHOLE][::20] + WHOLE  # html5lib is slow
-BASE = ROOT / "tests/audit/fixtures/made/base.fixture"
+MADE = ROOT / "tests/audit/fixtures/made"
+BASE = MADE / "base.fixture"
 SCHEMA = jsonschema.Draft202012Validator(json.loads((ROOT / "docs/audit.schema.json").read_text(encoding="utf-8")))
 
 # What the page's own code writes. Whatever else is in a page came from a stranger.
@@ -128,6 +129,26 @@ def test_page_needs_nothing_from_elsewhere(tmp_path):
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert not re.search(r"<script|\son\w+=|url\(|@import|src=|https?://", page.replace("https://no-color.org", ""))
     assert "How can I be sure that my virtual server is isolated from its neighbour on the same host?" in page
+
+
+def test_a_check_is_once_among_those_about_a_pair_at_its_worst(tmp_path):
+    run(MADE / "NS-MNT-blind.fixture", "--html", tmp_path / "page.html")  # UNKNOWN for one guest, PASS for the other
+    section = (tmp_path / "page.html").read_text(encoding="utf-8").split("<h4>Checks about this pair</h4>")[1].split("</details>")[0]
+    bad, passed = section.split("Checks about this pair that passed:")
+    told = re.findall(r"#check-([A-Z0-9-]+)", section)
+    assert len(told) == len(set(told)) and "#check-NS-PID" in passed
+    assert re.search(r"NOT DETERMINED</span> <a href=\"#check-NS-MNT\"", bad) and "#check-NS-MNT" not in passed
+
+
+def test_a_host_without_guests_may_fail(tmp_path):
+    """A machine that the kernel counts was not found, nor any other."""
+    answers = fixture_file.read(BASE)
+    answers["list /proc"] = b"".join(line for line in answers["list /proc"].splitlines(True) if len(line) < 5)  # no number above 999
+    fixture = fixture_file.write(tmp_path / "none.fixture", answers | {"vm-count": b"1"})
+    report = json.loads(run(fixture, "--json"))
+    assert not report["guests"] and {"INV-COUNT"} <= {f["id"] for f in report["findings"] if f["verdict"] == "FAIL"}
+    for text in (report["summary"], *all_reports(fixture, tmp_path / "page.html")):
+        assert "This host, on which no KVM guest was found: a boundary does not hold, as " in " ".join(text.split())
 
 
 # ---- one tenant ----

@@ -1,5 +1,4 @@
 /* What separates every pair: the matrix, and a section for each of its cells. */
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -238,31 +237,50 @@ void html_matrix(const struct html *h)
 struct pair_finding {
         const struct finding *finding;
         size_t *concerned; /* [side] */
+        size_t check;      /* of pair_findings.said */
 };
 
 struct pair_findings {
         struct pair_finding *items;
         size_t count, room;
+        size_t *said; /* [check] for which pair its verdict was last written */
 };
+
+/* Numbers all checks: first[boundary] is the number of the first of a table. Returns how many there are. */
+static size_t checks_number(size_t first[BOUNDARY_COUNT])
+{
+        size_t n = 0;
+
+        for (int b = 0; b < BOUNDARY_COUNT; b++) {
+                first[b] = n;
+                for (const struct check *c = check_tables[b]; c->id; c++)
+                        n++;
+        }
+        return n;
+}
 
 static void pair_findings_read(const struct html *h, struct pair_findings *ret)
 {
         const struct report_view *v = h->view;
         size_t *side_of = arena_array(v->audit->arena, v->audit->inv.guests.count, sizeof(*side_of));
+        size_t first[BOUNDARY_COUNT];
 
+        ret->said = arena_array(v->audit->arena, checks_number(first), sizeof(size_t));
         for (size_t i = 0; i < h->side_count; i++)
                 for (size_t k = 0; k < h->sides[i].count; k++)
                         side_of[h->sides[i].guests[k]] = i + 1;
         for (size_t i = 0; i < v->count; i++) {
+                const struct finding *f = v->findings[i];
                 struct pair_finding *p;
 
-                if (!v->findings[i]->pair)
+                if (!f->pair)
                         continue;
                 p = GROW(v->audit->arena, ret);
-                *p = (struct pair_finding){v->findings[i], arena_array(v->audit->arena, h->side_count, sizeof(size_t))};
-                for (size_t k = 0; k < p->finding->guests.count; k++)
-                        if (side_of[p->finding->guests.items[k]])
-                                p->concerned[side_of[p->finding->guests.items[k]] - 1]++;
+                *p = (struct pair_finding){f, arena_array(v->audit->arena, h->side_count, sizeof(size_t)),
+                                           first[f->boundary] + (size_t)(f->check - check_tables[f->boundary])};
+                for (size_t k = 0; k < f->guests.count; k++)
+                        if (side_of[f->guests.items[k]])
+                                p->concerned[side_of[f->guests.items[k]] - 1]++;
         }
 }
 
@@ -287,37 +305,28 @@ static void pair_check(const struct html *h, const struct pair_finding *p)
         html_put(h, "</li>\n");
 }
 
-/* Findings come worst first: the first of a check is its verdict about the pair. */
+/* Findings come worst first: the first of a check is its verdict about the pair, and those that passed come last. */
 static void pair_checks(const struct html *h, const struct pair_findings *all, size_t x, size_t y)
 {
-        const struct check *last = NULL;
-        size_t passed = 0, bad = 0;
+        size_t passed = 0, bad = 0, pair = x * h->side_count + y + 1;
 
         for (size_t i = 0; i < all->count; i++) {
-                const struct finding *f = all->items[i].finding;
+                const struct pair_finding *p = &all->items[i];
+                size_t *said = &all->said[p->check];
 
-                if (f->check == last || !about_pair(&all->items[i], x, y) || f->verdict == VERDICT_PASS ||
-                    f->verdict == VERDICT_NA)
+                if (*said == pair || p->finding->verdict == VERDICT_NA || !about_pair(p, x, y))
                         continue;
-                html_put(h, bad++ ? "" : "<ul class=\"plain\">");
-                pair_check(h, &all->items[i]);
-                last = f->check;
-        }
-        html_put(h, bad ? "</ul>\n" : "");
-        last = NULL;
-        for (size_t i = 0; i < all->count; i++) {
-                const struct finding *f = all->items[i].finding;
-
-                if (f->check == last || f->verdict != VERDICT_PASS || !about_pair(&all->items[i], x, y))
+                *said = pair;
+                if (p->finding->verdict != VERDICT_PASS) {
+                        html_put(h, bad++ ? "" : "<ul class=\"plain\">");
+                        pair_check(h, p);
                         continue;
-                assert(f->check);
-                html_put(h, passed++ ? ", " : "<p>Checks about this pair that passed: ");
-                html_check_link(h, f->check->id);
-                last = f->check;
+                }
+                html_put(h, passed ? ", " : bad ? "</ul>\n" : "");
+                html_put(h, passed++ ? "" : "<p>Checks about this pair that passed: ");
+                html_check_link(h, p->finding->check->id);
         }
-        html_put(h, passed ? ".</p>\n" : "");
-        if (passed + bad == 0)
-                html_put(h, "<p>No check compared this pair.</p>\n");
+        html_put(h, passed ? ".</p>\n" : bad ? "</ul>\n" : "<p>No check compared this pair.</p>\n");
 }
 
 static void layer_items(const struct html *h, unsigned int bits, bool separating)

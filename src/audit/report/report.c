@@ -236,14 +236,15 @@ char *report_sentence(const struct report_view *v)
         struct arena *a = v->audit->arena;
         size_t guests = v->audit->inv.guests.count, fails = v->counts[VERDICT_FAIL], warns = v->counts[VERDICT_WARN];
         char *of = v->tenant     ? arena_printf(a, "Guest %s", report_name(v, v->tenant))
+                   : guests == 0 ? arena_text(a, "This host, on which no KVM guest was found")
                    : guests == 1 ? arena_text(a, "The one guest of this host")
                                  : arena_printf(a, "The %zu guests of this host", guests);
 
-        if (guests == 0)
-                return arena_printf(a, "No KVM guest was found on this host.%s", unknown_sentence(v));
         if (fails)
                 return arena_printf(a, "%s: a boundary does not hold, as %zu finding%s show%s.%s", of, fails,
                                     fails == 1 ? "" : "s", fails == 1 ? "s" : "", unknown_sentence(v));
+        if (guests == 0)
+                return arena_printf(a, "No KVM guest was found on this host.%s", unknown_sentence(v));
         return arena_printf(a, "%s: no boundary that was examined is broken%s.%s%s", of,
                             warns == 0   ? ""
                             : warns == 1 ? ", 1 is weaker than it should be"
