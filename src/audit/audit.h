@@ -111,6 +111,7 @@ struct audit {
         struct inventory inv;
         struct pair_model pairs;
         struct network *network; /* model/network.h; NULL: no check has asked yet */
+        struct images *images;   /* model/images.h; NULL: no check has asked yet */
         struct finding_list findings;
         const struct check *check; /* that is running */
         enum boundary boundary;

@@ -153,7 +153,7 @@ static void guest_collect(struct fds *c, struct guest *g)
         struct arena *arena = c->a->arena;
         size_t first_image = c->images.count;
 
-        images_read(arena, g, &c->images);
+        images_read(c->a, g, &c->images);
         for (size_t m = 0; m < g->members.count; m++) {
                 const struct process *p = g->members.items[m].process;
 

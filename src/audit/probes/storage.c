@@ -8,10 +8,12 @@ const struct check checks_storage[] = {
                 .id = "STO-RW",
                 .severity = SEVERITY_CRITICAL,
                 .worst = VERDICT_FAIL,
-                .claim = "No two guests have one disk image or block device open where either can write to it.",
+                .claim =
+                        "No two guests have one disk image, block device or other file open where one can write what the other reads.",
                 .examined =
-                        "device and inode (or device number) and access mode of every disk image among the descriptors of all guests",
-                .rule = "FAIL: the same object in two guests, open for writing in one of them",
+                        "device and inode (or device number) and access mode of every regular file and block device that guests have open, "
+                        "whatever it is named and used for",
+                .rule = "FAIL: the same object in two guests, open for writing in one of them and for reading in another; memory that both have mapped is MEM-SHRW's",
                 .source =
                         "OpenStack Security Guide, sVirt; DISA Virtual Machine Manager SRG, V-207403, shared system resources",
                 .remedy = "give each guest an image of its own",

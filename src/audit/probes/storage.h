@@ -14,9 +14,6 @@ void storage_hostmnt_host(struct audit *a);
 void storage_zero_host(struct audit *a);
 void storage_sharefs_host(struct audit *a);
 
-/* True, with a finding left, when the guest's descriptors cannot be listed. */
-bool storage_undetermined(struct audit *a, struct guest *g);
-
 /* NA: the guest has no disk image, with what was looked at. */
 void storage_no_image(struct audit *a, struct guest *g);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "audit/probes/fds.h"
 #include "audit/probes/reach.h"
 #include "audit/probes/storage.h"
 #include "audit/text.h"
@@ -39,7 +40,7 @@ static void image_judge(struct audit *a, const struct reach *r, const struct ima
         struct path_walk w = {.error = -ENOENT};
         const struct path_step *leaf;
 
-        if (path && path[0] == '/' && !m->deleted)
+        if (path && path[0] == '/' && m->fd->st.nlink > 0)
                 path_walk(a->observer, "", path, &w);
         if (w.error < 0 && w.error != -ENOENT && w.error != -ENOTDIR) {
                 o->error = w.error;
@@ -74,9 +75,9 @@ static void perm_guest(struct audit *a, const struct reach *r, struct guest *g)
         struct image_list images = {0};
         struct finding *f;
 
-        if (storage_undetermined(a, g))
+        if (fds_unread(a, g))
                 return;
-        images_read(a->arena, g, &images);
+        images_read(a, g, &images);
         if (images.count == 0) {
                 storage_no_image(a, g);
                 return;
@@ -206,9 +207,9 @@ void storage_hostmnt_host(struct audit *a)
                 const char *by = "";
                 struct finding *f;
 
-                if (storage_undetermined(a, g))
+                if (fds_unread(a, g))
                         continue;
-                images_read(a->arena, g, &images);
+                images_read(a, g, &images);
                 if (r > 0 && images.count > 0)
                         r = used_read(a, &used, &question);
                 for (size_t k = 0; k < images.count && !bad; k++) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "audit/probes/fds.h"
 #include "audit/probes/storage.h"
 #include "audit/text.h"
 
@@ -98,9 +99,9 @@ void storage_zero_host(struct audit *a)
                 struct image_list images = {0};
                 struct finding *f;
 
-                if (storage_undetermined(a, g))
+                if (fds_unread(a, g))
                         continue;
-                images_read(a->arena, g, &images);
+                images_read(a, g, &images);
                 for (size_t k = 0; k < images.count; k++) {
                         if (!images.items[k].block)
                                 continue;

@@ -7,6 +7,7 @@
 
 #include "audit/model/access.h"
 #include "audit/model/image_header.h"
+#include "audit/probes/fds.h"
 #include "audit/probes/storage.h"
 #include "audit/text.h"
 
@@ -86,9 +87,9 @@ void storage_probe_guest(struct audit *a, struct guest *g)
         const char *why = "", *worst_why = "";
         struct finding *f;
 
-        if (storage_undetermined(a, g))
+        if (fds_unread(a, g))
                 return;
-        images_read(a->arena, g, &images);
+        images_read(a, g, &images);
         for (size_t i = 0; i < images.count; i++) {
                 enum verdict v;
                 int r = head_parse(a, fd_path(a, &images.items[i]), &header, &head);
@@ -355,7 +356,7 @@ void storage_chain_host(struct audit *a)
         if (n == 0)
                 return;
         for (size_t i = 0; i < n; i++)
-                images_read(a->arena, a->inv.guests.items[i], &c.images);
+                images_read(a, a->inv.guests.items[i], &c.images);
         for (size_t i = 0; i < c.images.count; i++)
                 if (c.images.items[i].writable)
                         *GROW(a->arena, &c.writers) =
@@ -367,7 +368,7 @@ void storage_chain_host(struct audit *a)
                 struct guest *g = a->inv.guests.items[i];
                 size_t images = 0;
 
-                if (storage_undetermined(a, g)) {
+                if (fds_unread(a, g)) {
                         c.done[i] = true;
                         continue;
                 }

@@ -3,21 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "audit/probes/fds.h"
 #include "audit/probes/storage.h"
 #include "audit/text.h"
-
-bool storage_undetermined(struct audit *a, struct guest *g)
-{
-        for (size_t m = 0; m < g->members.count; m++) {
-                const struct process *p = g->members.items[m].process;
-
-                if (p->fds_error < 0) {
-                        finding_unknown(a, g, p->fds_error, arena_printf(a->arena, "list /proc/%d/fd", p->pid));
-                        return true;
-                }
-        }
-        return false;
-}
 
 static size_t fds_of(const struct guest *g)
 {
@@ -55,74 +43,107 @@ char *storage_describe(struct audit *a, const struct image *m)
 
 struct sharing {
         struct audit *a;
-        struct image_list images;
-        struct pair_key_list keys; /* extra: index in images */
+        const struct images *files;
+        struct pair_key_list keys; /* extra: index in files */
         bool *affected;            /* [guest] */
         bool writable;             /* which kind of sharing is reported */
 };
+
+/* What the guests of one run of keys make of the file that they share. */
+struct use {
+        bool image;   /* it is a disk image */
+        bool written; /* one writes what another reads */
+        bool memory;  /* all have it mapped, and one can write to it there: MEM-SHRW tells that */
+};
+
+static struct use use_of(const struct sharing *s, const struct pair_key *keys, size_t count)
+{
+        size_t writer = SIZE_MAX, reader = SIZE_MAX;
+        bool writers = false, readers = false; /* more than the one guest */
+        bool mapped = false, mapped_writable = false;
+        struct use u = {.memory = true};
+
+        for (size_t i = 0; i < count; i++) {
+                const struct image *m = &s->files->all.items[keys[i].extra];
+
+                u.image = u.image || m->is_image;
+                if (m->writable) {
+                        writers = writers || (writer != SIZE_MAX && writer != keys[i].guest);
+                        writer = keys[i].guest;
+                }
+                if (m->readable) {
+                        readers = readers || (reader != SIZE_MAX && reader != keys[i].guest);
+                        reader = keys[i].guest;
+                }
+                mapped_writable = mapped_writable || m->mapped_writable;
+                mapped = (i > 0 && keys[i - 1].guest == keys[i].guest && mapped) || m->mapped;
+                if (i + 1 == count || keys[i + 1].guest != keys[i].guest) /* the last of this guest */
+                        u.memory = u.memory && mapped;
+        }
+        u.written = writer != SIZE_MAX && reader != SIZE_MAX && (writers || readers || writer != reader);
+        u.memory = u.memory && mapped_writable;
+        return u;
+}
 
 static void shared(void *ctx, const struct pair_key *keys, size_t count)
 {
         struct sharing *s = ctx;
         struct audit *a = s->a;
-        bool writable = false;
+        struct use u = use_of(s, keys, count);
         struct finding *f;
 
-        for (size_t i = 0; i < count; i++)
-                writable = writable || s->images.items[keys[i].extra].writable;
-        if (writable != s->writable)
+        if (u.memory || u.written != s->writable || (!u.written && !u.image))
                 return;
         f = finding_add(
-                a, writable ? VERDICT_FAIL : VERDICT_WARN, a->inv.guests.items[keys[0].guest],
-                writable ? "These guests have the same disk image open, and one of them can write to it."
-                         : "These guests read the same disk image: whether a block is in the host's cache tells one "
-                           "what the other has read.");
+                a, u.written ? VERDICT_FAIL : VERDICT_WARN, NULL,
+                u.written && u.image ? "These guests have the same disk image open, and one of them can write to it."
+                : u.written          ? "These guests have the same file open, and one of them can write to it."
+                            : "These guests read the same disk image: whether a block is in the host's cache tells one "
+                              "what the other has read.");
         for (size_t i = 0; i < count; i++) {
-                const struct image *m = &s->images.items[keys[i].extra];
+                const struct image *m = &s->files->all.items[keys[i].extra];
 
+                if (i == 0 || keys[i].guest != keys[i - 1].guest)
+                        *GROW(a->arena, &f->guests) = keys[i].guest; /* none is twice: finding_concern() would look */
                 s->affected[keys[i].guest] = true;
-                finding_concern(a, f, m->guest);
-                finding_show(a, f, GUEST_OWNER(m->guest), storage_question(a, m), storage_describe(a, m),
-                             strlen(storage_describe(a, m)));
+                finding_showf(a, f, GUEST_OWNER(m->guest), storage_question(a, m), "%s", storage_describe(a, m));
         }
 }
 
 static void sharing_judge(struct audit *a, bool writable)
 {
-        struct sharing s = {.a = a, .writable = writable};
         size_t n = a->inv.guests.count;
+        struct sharing s = {.a = a,
+                            .files = images_get(a),
+                            .affected = arena_array(a->arena, n, sizeof(*s.affected)),
+                            .writable = writable};
 
-        s.affected = arena_array(a->arena, n, sizeof(*s.affected));
-        for (size_t i = 0; i < n; i++)
-                images_read(a->arena, a->inv.guests.items[i], &s.images);
-        for (size_t i = 0; i < s.images.count; i++)
+        for (size_t i = 0; i < s.files->all.count; i++) {
+                const struct image *m = &s.files->all.items[i];
+
                 *GROW(a->arena, &s.keys) =
-                        (struct pair_key){.value = {s.images.items[i].object[0], s.images.items[i].object[1]},
-                                          .guest = s.images.items[i].guest->index,
-                                          .extra = i};
+                        (struct pair_key){.value = {m->object[0], m->object[1]}, .guest = m->guest->index, .extra = i};
+        }
         pair_keys_sort(&s.keys);
         pair_keys_shared(&s.keys, shared, &s);
-        for (size_t i = 0, k = 0; i < n; i++) {
+        for (size_t i = 0; i < n; i++) {
                 struct guest *g = a->inv.guests.items[i];
-                size_t first = k;
+                struct image_list own = {0};
                 struct finding *f;
 
-                while (k < s.images.count && s.images.items[k].guest == g)
-                        k++;
-                if (s.affected[i] || storage_undetermined(a, g))
+                if (fds_unread(a, g) || s.affected[i])
                         continue;
+                images_read(a, g, &own);
                 f = finding_add(
                         a, VERDICT_PASS, g,
-                        k > first
-                                ? writable
-                                          ? "No other guest has a disk image of %s open where one of them could write to it."
-                                          : "No other guest reads a disk image that %s reads."
-                                : "%s has no disk image that could be shared.",
+                        own.count == 0 ? "%s has no disk image that could be shared."
+                        : writable ? "No other guest has a disk image of %s open where one of them could write to it."
+                                   : "No other guest reads a disk image that %s reads.",
                         GUEST_MARK(a, g));
-                for (size_t m = first; m < k && m < first + 4; m++)
-                        finding_showf(a, f, GUEST_OWNER(g), storage_question(a, &s.images.items[m]), "%s",
-                                      storage_describe(a, &s.images.items[m]));
-                if (k == first)
+                for (size_t m = 0; m < own.count && m < 4; m++)
+                        finding_showf(a, f, GUEST_OWNER(g), storage_question(a, &own.items[m]), "%s",
+                                      storage_describe(a, &own.items[m]));
+                if (own.count == 0)
                         show_none(a, f, g);
         }
 }
@@ -143,9 +164,9 @@ void storage_lock_guest(struct audit *a, struct guest *g)
         const struct image *bare = NULL, *locked = NULL;
         struct finding *f;
 
-        if (storage_undetermined(a, g))
+        if (fds_unread(a, g))
                 return;
-        images_read(a->arena, g, &images);
+        images_read(a, g, &images);
         for (size_t i = 0; i < images.count; i++) {
                 const struct image *m = &images.items[i];
 

@@ -185,7 +185,7 @@ static const struct guest *image_exposed(struct shares *s, struct guest *g)
 {
         struct image_list images = {0};
 
-        images_read(s->a->arena, g, &images);
+        images_read(s->a, g, &images);
         for (size_t i = 0; i < images.count; i++) {
                 struct path_walk w;
                 const struct guest *other;
