@@ -109,17 +109,23 @@ static void quoted_add(struct arena *a, struct image_header *h, const char *role
                 name_add(a, h, role, start + 1, (size_t)(end - start - 1));
 }
 
+/* block/vmdk.c, vmdk_parent_open(): the first hint counts, wherever it stands, and what follows its equals sign and
+ * quotation mark. */
+#define VMDK_HINT "parentFileNameHint"
+
 static void vmdk_descriptor(struct arena *a, char *text, struct image_header *h, bool inside)
 {
+        const char *hint = strstr(text, VMDK_HINT), *name;
         char *line;
 
-        while ((line = text_next_line(&text))) {
-                if (text_has_prefix(line, "parentFileNameHint"))
-                        quoted_add(a, h, "parent", line);
-                /* A descriptor in an extent names that file itself. */
-                else if (!inside && (text_has_prefix(line, "RW ") || text_has_prefix(line, "RDONLY ")))
-                        quoted_add(a, h, "extent", line);
+        if (hint && strlen(hint) > sizeof(VMDK_HINT)) {
+                name = hint + sizeof(VMDK_HINT) + 1;
+                name_add(a, h, "parent", name, strcspn(name, "\""));
         }
+        /* A descriptor in an extent names that file itself. */
+        while (!inside && (line = text_next_line(&text)))
+                if (text_has_prefix(line, "RW ") || text_has_prefix(line, "RDONLY "))
+                        quoted_add(a, h, "extent", line);
 }
 
 #define SECTOR 512U

@@ -17,8 +17,7 @@ static const char *base_name(const char *path)
         return slash ? slash + 1 : path;
 }
 
-/* The name stands in the argument, as a whole: "file=disk.img,if=none". */
-static bool argument_names(const char *argument, const char *name)
+bool image_argument_names(const char *argument, const char *name)
 {
         size_t n = strlen(name);
 
@@ -139,7 +138,7 @@ static struct naming naming_find(struct arena *a, const struct guest *g, const s
                                    *option = argument[0] != '-' && p->argv[i - 1][0] == '-' ? p->argv[i - 1] : argument;
                         enum image_choice choice;
 
-                        if (!argument_names(argument, whole ? path : base_name(path)))
+                        if (!image_argument_names(argument, whole ? path : base_name(path)))
                                 continue;
                         choice = argument_choice(a, g, p, argument, option);
                         if (!n.argument)

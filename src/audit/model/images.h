@@ -55,5 +55,8 @@ struct images {
 /* Block devices and regular files of all guests, images or not: read when first asked for. */
 const struct images *images_get(struct audit *a);
 
+/* The name stands in the argument, as a whole: "file=disk.img,if=none". */
+bool image_argument_names(const char *argument, const char *name);
+
 /* The images among those of g, appended. */
 void images_read(struct audit *a, const struct guest *g, struct image_list *ret);

@@ -120,6 +120,7 @@ void storage_probe_guest(struct audit *a, struct guest *g)
 struct chain {
         struct audit *a;
         struct image_list images;     /* of all guests */
+        size_t *first;                /* [guest]: where its own begin; one more: the end */
         struct pair_key_list writers; /* object of each image that is written to; extra: index in images */
         struct pair_key_list bases;   /* objects that chains end at; extra: index in images of the top */
         bool *done;                   /* [guest]: has its finding */
@@ -167,9 +168,17 @@ static const struct image *writer_of(const struct chain *c, const struct observe
 static bool is_declared(const struct process *p, const char *path)
 {
         for (size_t i = 1; i < p->argc; i++)
-                if (strstr(p->argv[i], path))
+                if (image_argument_names(p->argv[i], path))
                         return true;
         return false;
+}
+
+/* Up to the last slash, which stays out: "" for one in the root directory, and for a path without a slash. */
+static char *directory_of(struct audit *a, const char *path)
+{
+        const char *slash = strrchr(path, '/');
+
+        return arena_copy(a->arena, path, slash ? (size_t)(slash - path) : 0);
 }
 
 static bool below(const char *path, const char *directory)
@@ -183,7 +192,7 @@ static void judge_place(struct chain *c, const struct image *top, const char *re
                         bool is_base, struct verdict_of *o)
 {
         static const char *const never[] = {"/dev", "/etc", "/proc", "/sys", "/root", "/boot"};
-        char *directory = arena_text(c->a->arena, top->path);
+        char *directory = directory_of(c->a, top->path);
         struct identity vmm = {.anybody = true};
         const struct thread *t = top->process->threads.count ? &top->process->threads.items[0] : NULL;
         struct path_step file = {.st = *st};
@@ -198,7 +207,6 @@ static void judge_place(struct chain *c, const struct image *top, const char *re
         for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
                 if (below(resolved, never[i]))
                         worse(o, VERDICT_FAIL, "names a file of the host's that is no image");
-        *strrchr(directory, '/') = '\0';
         if (!below(resolved, *directory ? directory : "/"))
                 worse(o, VERDICT_FAIL,
                       "names a file outside of its own directory, and nobody who starts the monitor has named that");
@@ -227,7 +235,7 @@ static void name_judge(struct chain *c, const struct image *top, const char *pat
                 return;
         }
         full = name[0] == '/' ? arena_text(a->arena, name)
-                              : arena_printf(a->arena, "%.*s/%s", (int)(strrchr(path, '/') - path), path, name);
+                              : arena_printf(a->arena, "%s/%s", directory_of(a, path), name);
         path_walk(a->observer, o->below, full, &w);
         if (w.error == -ENOENT || w.error == -ENOTDIR) {
                 worse(o, VERDICT_FAIL, "names a file that is not there: whoever makes one gives it to the guest");
@@ -288,11 +296,9 @@ static bool chain_follow(struct chain *c, const struct image *top, const char *p
 
 static void guest_follow(struct chain *c, struct guest *g, struct verdict_of *o, size_t *ret_images)
 {
-        for (size_t i = 0; i < c->images.count; i++) {
+        for (size_t i = c->first[g->index]; i < c->first[g->index + 1]; i++) {
                 const struct image *m = &c->images.items[i];
 
-                if (m->guest != g)
-                        continue;
                 ++*ret_images;
                 /* What a raw image's bytes say is the guest's own business. */
                 if (m->choice == CHOICE_RAW)
@@ -317,11 +323,11 @@ static void base_shared(void *ctx, const struct pair_key *keys, size_t count)
                         continue;
                 if (!f)
                         f = finding_add(
-                                a, VERDICT_WARN, top->guest,
+                                a, VERDICT_WARN, NULL,
                                 "Disk images of these guests rest on the same file: whether a block of it is in the host's cache "
                                 "tells one what another has read.");
                 c->done[keys[i].guest] = true;
-                finding_concern(a, f, top->guest);
+                *GROW(a->arena, &f->guests) = keys[i].guest; /* none is twice: finding_concern() would look */
                 finding_showf(a, f, GUEST_OWNER(top->guest), arena_printf(a->arena, "head %s", fd_path(a, top)),
                               "%s rests on device %u:%u inode %llu", top->path, OBSERVED_MAJOR(keys[i].value[0]),
                               OBSERVED_MINOR(keys[i].value[0]), (unsigned long long)keys[i].value[1]);
@@ -350,13 +356,17 @@ static void guest_conclude(struct chain *c, struct guest *g, const struct verdic
 void storage_chain_host(struct audit *a)
 {
         size_t n = a->inv.guests.count;
-        struct chain c = {.a = a, .done = arena_array(a->arena, n, sizeof(*c.done))};
+        struct chain c = {.a = a,
+                          .first = arena_array(a->arena, n + 1, sizeof(*c.first)),
+                          .done = arena_array(a->arena, n, sizeof(*c.done))};
         struct verdict_of *of = arena_array(a->arena, n, sizeof(*of));
 
         if (n == 0)
                 return;
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
                 images_read(a, a->inv.guests.items[i], &c.images);
+                c.first[i + 1] = c.images.count;
+        }
         for (size_t i = 0; i < c.images.count; i++)
                 if (c.images.items[i].writable)
                         *GROW(a->arena, &c.writers) =
