@@ -72,7 +72,7 @@ const struct check checks_storage[] = {
                         "owner, mode and access list of each disk image and of each directory up to it, against the ids of all "
                         "other guests",
                 .rule = "FAIL: everybody may open it, or another guest's ids; WARN: those may, and a mount namespace or MAC label keeps "
-                        "that guest away",
+                        "that guest away; UNKNOWN: its name leads elsewhere, or it has others",
                 .source =
                         "acl(5); Firecracker docs/jailer.md; OpenStack Security Guide, hardening the virtualization layers",
                 .remedy = "chmod 0600 the image, and give each guest a user of its own",

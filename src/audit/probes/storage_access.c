@@ -31,16 +31,44 @@ static void worse(struct permission *o, enum verdict v, const char *why, const s
         o->other = other;
 }
 
+static bool has_mount(const struct mount_list *l, int64_t id)
+{
+        for (size_t i = 0; i < l->count; i++)
+                if (l->items[i].id == id)
+                        return true;
+        return false;
+}
+
+/* The image's path as the host knows it, or NULL. A descriptor may have been opened in another mount namespace than its
+ * holder is in; its link is a path in that one. */
+static const char *host_name(struct audit *a, const struct reach *r, const struct image *m)
+{
+        bool on_host = m->process->ns[NS_MNT] == a->host.ns[NS_MNT] || has_mount(&r->mounts, m->fd->mnt_id);
+
+        return on_host ? m->path : reach_host_path(a, r, m->process, m->path);
+}
+
+/* The name does not lead to the image: whether another does. */
+static void nameless_judge(struct audit *a, const struct image *m, const char *path, struct permission *o)
+{
+        if (!m->block && m->fd->st.nlink == 0)
+                return; /* it has none */
+        if (path)
+                worse(o, VERDICT_UNKNOWN, "be reached by a name that is not known: its own leads elsewhere", NULL);
+        else if (m->process->mounts_error < 0) {
+                o->error = m->process->mounts_error;
+                o->question = arena_printf(a->arena, "read /proc/%d/mountinfo", m->process->pid);
+        }
+}
+
 static void image_judge(struct audit *a, const struct reach *r, const struct image *m, struct permission *o)
 {
-        bool same_mounts = m->process->ns[NS_MNT] == a->host.ns[NS_MNT];
-        char *path = same_mounts ? m->path : reach_host_path(a, r, m->process, m->path);
-        const char *note = "no name of the host's leads to it";
+        const char *path = host_name(a, r, m), *note = "no name of the host's leads to it";
         const struct guest *other;
         struct path_walk w = {.error = -ENOENT};
         const struct path_step *leaf;
 
-        if (path && path[0] == '/' && m->fd->st.nlink > 0)
+        if (path && path[0] == '/' && (m->block || m->fd->st.nlink > 0))
                 path_walk(a->observer, "", path, &w);
         if (w.error < 0 && w.error != -ENOENT && w.error != -ENOTDIR) {
                 o->error = w.error;
@@ -55,8 +83,12 @@ static void image_judge(struct audit *a, const struct reach *r, const struct ima
         if (o->shown++ < 4)
                 finding_showf(a, &o->evidence, GUEST_OWNER(m->guest), storage_question(a, m), "%s\n%s",
                               storage_describe(a, m), note);
-        if (!leaf)
+        if (!leaf) {
+                nameless_judge(a, m, path, o);
                 return;
+        }
+        if (!m->block && m->fd->st.nlink > 1)
+                worse(o, VERDICT_UNKNOWN, "be reached by other names, which are not known", NULL);
         if (reach_everybody(&w, ACCESS_WRITE))
                 worse(o, VERDICT_FAIL, "be written to by every local user", NULL);
         if (reach_everybody(&w, ACCESS_READ))
