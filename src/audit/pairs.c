@@ -4,8 +4,6 @@
 #include <string.h>
 
 #include "audit/audit.h"
-#include "audit/model/mac.h"
-#include "audit/text.h"
 
 const char *const layer_names[LAYER_COUNT] = {
         [LAYER_UID] = "uid",
@@ -18,82 +16,6 @@ const char *const layer_names[LAYER_COUNT] = {
         [LAYER_CGROUP] = "cgroup",
         [LAYER_SECCOMP] = "seccomp",
 };
-
-/* FNV-1a: values only have to be equal for equal texts, and are compared among a host's guests. */
-static uint64_t text_hash(const char *text)
-{
-        uint64_t h = 0xcbf29ce484222325ULL;
-
-        for (; *text; text++)
-                h = (h ^ (unsigned char)*text) * 0x100000001b3ULL;
-        return h ? h : 1;
-}
-
-static uint64_t namespace_value(const struct audit *a, const struct guest *g, enum ns_kind kind)
-{
-        uint64_t v = g->vmm->ns[kind];
-
-        return v == a->host.ns[kind] ? 0 : v;
-}
-
-static bool every_thread_filtered(const struct guest *g)
-{
-        bool any = false;
-
-        for (size_t m = 0; m < g->members.count; m++)
-                for (size_t i = 0; i < g->members.items[m].process->threads.count; i++) {
-                        const struct thread *t = &g->members.items[m].process->threads.items[i];
-
-                        any = true;
-                        if (t->seccomp != 2 && !t->kernel_worker)
-                                return false;
-                }
-        return any;
-}
-
-/* The label where it confines: enforced, and not shared by design. */
-static uint64_t mac_value(struct audit *a, const struct guest *g)
-{
-        char *label = mac_confining_label(a->observer, &a->host, g->vmm);
-
-        return label ? text_hash(label) : 0;
-}
-
-static uint64_t value_of(struct audit *a, const struct guest *g, enum layer layer)
-{
-        const struct process *p = g->vmm;
-        const char *cgroup;
-
-        switch (layer) {
-        case LAYER_UID:
-                return p->threads.count ? p->threads.items[0].uid[1] : 0;
-        case LAYER_MAC:
-                return mac_value(a, g);
-        case LAYER_PIDNS:
-                return namespace_value(a, g, NS_PID);
-        case LAYER_MNTNS:
-                return p->root_error == 0 && a->host.root_error == 0 && p->root_stat.dev == a->host.root.dev &&
-                                       p->root_stat.ino == a->host.root.ino
-                               ? 0
-                               : namespace_value(a, g, NS_MNT);
-        case LAYER_NETNS:
-                return namespace_value(a, g, NS_NET);
-        case LAYER_IPCNS:
-                return namespace_value(a, g, NS_IPC);
-        case LAYER_USERNS:
-                return namespace_value(a, g, NS_USER);
-        case LAYER_CGROUP:
-                cgroup = process_cgroup(p, "memory");
-                if (!cgroup)
-                        cgroup = process_cgroup(p, "");
-                return cgroup && strcmp(cgroup, "/") != 0 ? text_hash(cgroup) : 0;
-        case LAYER_SECCOMP:
-                return every_thread_filtered(g) ? g->index + 1 : 0;
-        case LAYER_COUNT:
-                break;
-        }
-        return 0;
-}
 
 static int by_key(const void *a, const void *b)
 {
@@ -151,16 +73,20 @@ static void group_add(void *ctx, const struct pair_key *keys, size_t count)
 
 static void layer_read(struct audit *a, enum layer layer, uint64_t *tokens)
 {
+        size_t n = a->inv.guests.count;
         struct grouping g = {.a = a, .layer = layer, .tokens = tokens};
         struct pair_key_list keys = {0};
+        uint64_t *values = arena_array(a->arena, n, sizeof(*values));
+        bool *unread = arena_array(a->arena, n, sizeof(*unread));
 
-        for (size_t i = 0; i < a->inv.guests.count; i++) {
-                uint64_t v = value_of(a, a->inv.guests.items[i], layer);
-
-                a->pairs.values[i * LAYER_COUNT + layer] = v;
-                tokens[i * LAYER_COUNT + layer] = v ? TOKEN_UNIQUE : 0;
-                if (v)
-                        *GROW(a->arena, &keys) = (struct pair_key){.value = {v}, .guest = i};
+        layer_values_read(a, layer, values, unread);
+        for (size_t i = 0; i < n; i++) {
+                a->pairs.values[i * LAYER_COUNT + layer] = values[i];
+                tokens[i * LAYER_COUNT + layer] = values[i] ? TOKEN_UNIQUE : 0;
+                if (unread[i])
+                        a->pairs.unread[i] |= LAYER_BIT(layer);
+                if (values[i])
+                        *GROW(a->arena, &keys) = (struct pair_key){.value = {values[i]}, .guest = i};
         }
         pair_keys_sort(&keys);
         pair_keys_shared(&keys, group_add, &g);
@@ -182,6 +108,7 @@ void pairs_read(struct audit *a)
         struct pair_model *m = &a->pairs;
 
         m->values = arena_array(a->arena, n * LAYER_COUNT, sizeof(m->values[0]));
+        m->unread = arena_array(a->arena, n, sizeof(m->unread[0]));
         m->class_of = arena_array(a->arena, n, sizeof(m->class_of[0]));
         for (int layer = 0; layer < LAYER_COUNT; layer++)
                 layer_read(a, (enum layer)layer, tokens);
@@ -224,30 +151,43 @@ static unsigned int class_layers(const struct pair_class *x, const struct pair_c
         return bits;
 }
 
-static unsigned int fewest_without(const struct audit *a, unsigned int ignored)
+static void closer(struct pair_closest *c, size_t x, size_t y, unsigned int bits)
 {
-        const struct pair_class_list *c = &a->pairs.classes;
-        unsigned int fewest = LAYER_COUNT;
+        unsigned int n = (unsigned int)__builtin_popcount(bits);
 
-        for (size_t i = 0; i < c->count; i++)
-                for (size_t k = i; k < c->count; k++) {
-                        unsigned int n =
-                                (unsigned int)__builtin_popcount(class_layers(&c->items[i], &c->items[k]) & ~ignored);
-
-                        if ((i != k || c->items[i].count > 1) && n < fewest)
-                                fewest = n;
-                }
-        return fewest;
+        if (n < c->layers || c->guests[0] == c->guests[1]) /* or it is the first pair */
+                *c = (struct pair_closest){.guests = {x, y}, .layers = n};
 }
 
-unsigned int pairs_fewest(const struct audit *a)
+/* Another guest of the class of its first one: what separates these two separates every two of the class. */
+static size_t second_of(const struct pair_model *m, size_t class)
 {
-        return fewest_without(a, 0);
+        size_t i = m->classes.items[class].first + 1;
+
+        while (m->class_of[i] != class)
+                i++;
+        return i;
 }
 
-bool pairs_all_separated(const struct audit *a, unsigned int without, unsigned int least)
+bool pairs_closest(const struct audit *a, const size_t *of, unsigned int without, struct pair_closest *ret)
 {
-        return a->inv.guests.count > 1 && fewest_without(a, without) >= least;
+        const struct pair_model *m = &a->pairs;
+        const struct pair_class *classes = m->classes.items;
+        struct pair_closest c = {0};
+
+        for (size_t i = 0; of && i < a->inv.guests.count; i++)
+                if (i != *of)
+                        closer(&c, *of, i, pair_layers(a, *of, i) & ~without);
+        for (size_t i = 0; !of && i < m->classes.count; i++) {
+                if (classes[i].count > 1)
+                        closer(&c, classes[i].first, second_of(m, i),
+                               class_layers(&classes[i], &classes[i]) & ~without);
+                for (size_t k = i + 1; k < m->classes.count; k++)
+                        closer(&c, classes[i].first, classes[k].first,
+                               class_layers(&classes[i], &classes[k]) & ~without);
+        }
+        *ret = c;
+        return c.guests[0] != c.guests[1];
 }
 
 bool pairs_unseparated(const struct audit *a, const size_t *guests, size_t count, unsigned int layers, bool *ret)

@@ -1,7 +1,9 @@
 /*
- * What separates each pair of guests: the layer model. A guest has, for each layer, the value that identifies its
- * compartment (inode of the namespace, uid, label); two guests are separated by a layer when both values are known and
- * differ. Pairs are never walked one by one: guests are sorted by value, and those with the same value are a group.
+ * What separates each pair of guests: the layer model. A guest is all of its processes, and has in each layer a value
+ * that stands for its compartment: guests that share a namespace, id or label, directly or through others, have the
+ * same; a guest that lacks the layer in one of its processes, or of which not all is known, has none. Two guests are
+ * separated by a layer when both values are known and differ. Pairs are never walked one by one: guests are sorted by
+ * value, and those with the same value are a group.
  */
 #pragma once
 
@@ -10,13 +12,13 @@
 #include <stdint.h>
 
 enum layer {
-        LAYER_UID, /* host uids of their processes are disjoint */
-        LAYER_MAC, /* SELinux categories or AppArmor profile of their own, enforced */
-        LAYER_PIDNS,
-        LAYER_MNTNS, /* and a root directory that is not the host's */
+        LAYER_UID,   /* host uids of their threads, saved ones and all, are disjoint, and none is 0 */
+        LAYER_MAC,   /* enforced AppArmor profile, or SELinux categories of which none includes the other's */
+        LAYER_PIDNS, /* and none can be an ancestor of the other */
+        LAYER_MNTNS, /* and a root directory that is neither the host's nor the other's */
         LAYER_NETNS,
         LAYER_IPCNS,
-        LAYER_USERNS,
+        LAYER_USERNS, /* and none can be an ancestor of the other */
         LAYER_CGROUP,
         LAYER_SECCOMP, /* every thread of both is filtered: no value, a property */
         LAYER_COUNT,
@@ -54,23 +56,29 @@ struct pair_class_list {
 };
 
 struct pair_model {
-        uint64_t *values; /* [guest * LAYER_COUNT + layer]; 0: the host's own or not known: separates from nobody */
-        size_t *class_of; /* [guest] */
+        uint64_t *values;     /* [guest * LAYER_COUNT + layer]; 0: the host's own or not known: separates from nobody */
+        unsigned int *unread; /* [guest]: LAYER_BITs whose value is 0 only because it is not known */
+        size_t *class_of;     /* [guest] */
         struct pair_class_list classes;
         struct pair_group_list shared[LAYER_COUNT];
 };
 
 void pairs_read(struct audit *a);
 
-/* True when at least `least` layers other than those of the LAYER_BITs `without` separate every pair of this host's
- * guests. False when there are fewer than two guests: nothing is proved by no pair. */
-bool pairs_all_separated(const struct audit *a, unsigned int without, unsigned int least);
+/* The values of one layer, [guest], for pairs_read(): pairs_layers.c. */
+void layer_values_read(struct audit *a, enum layer layer, uint64_t *ret_values, bool *ret_unread);
 
 /* Layers that separate these two guests, as LAYER_BITs. */
 unsigned int pair_layers(const struct audit *a, size_t guest1, size_t guest2);
 
-/* The fewest layers that separate any two guests; LAYER_COUNT where there are fewer than two. */
-unsigned int pairs_fewest(const struct audit *a);
+struct pair_closest {
+        size_t guests[2];
+        unsigned int layers; /* that separate them */
+};
+
+/* The pair of this host's guests (with `of`: of that one and any other) that the fewest layers besides the LAYER_BITs
+ * `without` separate. Returns false when there is no pair. */
+bool pairs_closest(const struct audit *a, const size_t *of, unsigned int without, struct pair_closest *ret);
 
 /* Sets ret[i] when some other of these guests is separated from guests[i] by none of the LAYER_BITs `layers`; the rest
  * of ret stays. Returns whether there was one. */

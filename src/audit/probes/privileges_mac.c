@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "audit/model/categories.h"
 #include "audit/model/mac.h"
 #include "audit/probes/privileges.h"
 #include "audit/text.h"
@@ -102,47 +103,6 @@ void privileges_mac_guest(struct audit *a, struct guest *g)
 
 /* ---- among guests ---- */
 
-#define CATEGORIES 1024 /* of the policies in use: c0 to c1023 */
-
-struct categories {
-        uint64_t bits[CATEGORIES / 64];
-        size_t count;
-};
-
-/* "c1,c5.c9" */
-static bool categories_parse(const char *text, struct categories *ret)
-{
-        struct categories c = {0};
-
-        while (*text == 'c') {
-                char *end;
-                unsigned long first = strtoul(text + 1, &end, 10), last = first;
-
-                if (end == text + 1)
-                        return false;
-                if (end[0] == '.' && end[1] == 'c')
-                        last = strtoul(end + 2, &end, 10);
-                if (first > last || last >= CATEGORIES)
-                        return false;
-                for (unsigned long i = first; i <= last; i++)
-                        if (!(c.bits[i / 64] >> (i % 64) & 1)) {
-                                c.bits[i / 64] |= 1ULL << (i % 64);
-                                c.count++;
-                        }
-                text = end + (*end == ',');
-        }
-        *ret = c;
-        return *text == '\0' && c.count > 0;
-}
-
-static bool categories_cover(const struct categories *x, const struct categories *y)
-{
-        for (size_t i = 0; i < CATEGORIES / 64; i++)
-                if (y->bits[i] & ~x->bits[i])
-                        return false;
-        return true;
-}
-
 struct label {
         struct mac mac;
         struct categories categories;
@@ -171,28 +131,46 @@ static void label_judge_alone(struct audit *a, struct label *l, struct guest *g)
                 label_fail(a, l, g, "its categories are not understood here.");
 }
 
-/* Equal labels: groups of the layer model. */
+static int by_unique(const void *a, const void *b, void *ctx)
+{
+        const struct label *labels = ctx;
+        size_t x = *(const size_t *)a, y = *(const size_t *)b;
+        int order = strcmp(labels[x].mac.unique, labels[y].mac.unique);
+
+        return order ? order : (x > y) - (x < y);
+}
+
+static void equal_fail(struct audit *a, struct label *labels, const size_t *guests, size_t count)
+{
+        struct finding *f =
+                finding_add(a, VERDICT_FAIL, NULL,
+                            "%zu guests have one label: it confines them, but does not keep them from each other.",
+                            count);
+
+        lsm_show(a, f);
+        for (size_t i = 0; i < count; i++) {
+                const struct mac *m = &labels[guests[i]].mac;
+
+                *GROW(a->arena, &f->guests) = guests[i];
+                labels[guests[i]].reported = true;
+                finding_show(a, f, (int)guests[i], m->question, m->label, strlen(m->label));
+        }
+}
+
 static void labels_judge_equal(struct audit *a, struct label *labels)
 {
-        const struct pair_group_list *groups = &a->pairs.shared[LAYER_MAC];
+        size_t *guests = arena_array(a->arena, a->inv.guests.count, sizeof(*guests)), n = 0, end;
 
-        for (size_t i = 0; i < groups->count; i++) {
-                struct finding *f =
-                        finding_add(a, VERDICT_FAIL, NULL,
-                                    "%zu guests have one label: it confines them, but does not keep them from each "
-                                    "other.",
-                                    groups->items[i].count);
-
-                lsm_show(a, f);
-                for (size_t k = 0; k < groups->items[i].count; k++) {
-                        size_t index = groups->items[i].guests[k];
-                        const struct mac *m = &labels[index].mac;
-
-                        *GROW(a->arena, &f->guests) = index;
-                        labels[index].reported = true;
-                        if (m->label)
-                                finding_show(a, f, (int)index, m->question, m->label, strlen(m->label));
-                }
+        for (size_t i = 0; i < a->inv.guests.count; i++)
+                if (!labels[i].reported)
+                        guests[n++] = i;
+        qsort_r(guests, n, sizeof(*guests), by_unique, labels);
+        for (size_t start = 0; start < n; start = end) {
+                for (end = start + 1;
+                     end < n && strcmp(labels[guests[start]].mac.unique, labels[guests[end]].mac.unique) == 0;)
+                        end++;
+                if (end - start > 1)
+                        equal_fail(a, labels, guests + start, end - start);
         }
 }
 
