@@ -208,7 +208,7 @@ const struct check checks_privileges[] = {
                 .source = "Firecracker docs/jailer.md; credentials(7)",
                 .remedy = "drop supplementary groups: setgroups(0, NULL)",
                 .needs = NEEDS_HOST_IDS,
-                .guest = privileges_groups_guest,
+                .host = privileges_groups_host,
         },
         {
                 .id = "PRIV-CAPS",

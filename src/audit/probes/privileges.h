@@ -12,7 +12,7 @@ int privileges_ids_hosts(struct audit *a);
 /* privileges_users.c */
 void privileges_root_guest(struct audit *a, struct guest *g);
 void privileges_users_pairs(struct audit *a);
-void privileges_groups_guest(struct audit *a, struct guest *g);
+void privileges_groups_host(struct audit *a);
 
 /* privileges_mac.c */
 void privileges_mac_host(struct audit *a);

@@ -12,9 +12,10 @@ int privileges_ids_hosts(struct audit *a)
         struct answer map;
         unsigned long ids[3] = {0};
         char *rest;
+        int r = observe(a->observer, &map, "read /proc/self/uid_map");
 
-        if (observe(a->observer, &map, "read /proc/self/uid_map") < 0)
-                return 0; /* a kernel without user namespaces */
+        if (r < 0)
+                return r == -ENOENT ? 0 : r; /* a kernel without user namespaces */
         rest = map.bytes;
         for (int i = 0; i < 3; i++)
                 ids[i] = strtoul(rest, &rest, 10);
@@ -52,10 +53,11 @@ void privileges_root_guest(struct audit *a, struct guest *g)
 {
         const struct thread *root = NULL;
         const struct process *unread = unread_process(g);
+        int r = privileges_ids_hosts(a);
         struct finding *f;
 
-        if (privileges_ids_hosts(a) < 0) {
-                finding_unknown(a, g, -EXDEV, "read /proc/self/uid_map");
+        if (r < 0) {
+                finding_unknown(a, g, r, "read /proc/self/uid_map");
                 return;
         }
         for (size_t i = 0; i < g->members.count; i++) {
@@ -82,20 +84,27 @@ void privileges_root_guest(struct audit *a, struct guest *g)
 
 struct users {
         struct audit *a;
-        bool groups;    /* keys are group ids */
-        bool *affected; /* [guest] */
+        bool groups; /* keys are group ids */
+        struct {
+                const struct thread **items;
+                size_t count, room;
+        } threads; /* of keys (extra): the first of the guest that has that id */
+        struct finding_list same_user;
+        enum verdict *worst; /* [guest] */
 };
 
-static void user_key(struct audit *a, struct pair_key_list *keys, size_t first, const struct guest *g, uint32_t id)
+static void user_key(struct users *u, struct pair_key_list *keys, size_t first, const struct guest *g,
+                     const struct thread *t, uint32_t id)
 {
         for (size_t i = first; i < keys->count; i++)
                 if (keys->items[i].value[0] == id)
                         return;
-        *GROW(a->arena, keys) = (struct pair_key){.value = {id}, .guest = g->index};
+        *GROW(u->a->arena, keys) = (struct pair_key){.value = {id}, .guest = g->index, .extra = u->threads.count};
+        *GROW(u->a->arena, &u->threads) = t;
 }
 
 /* Every id that a thread of a guest has or can take: each once. */
-static void user_keys(const struct users *u, const struct guest *g, struct pair_key_list *keys)
+static void user_keys(struct users *u, const struct guest *g, struct pair_key_list *keys)
 {
         size_t first = keys->count;
 
@@ -104,8 +113,24 @@ static void user_keys(const struct users *u, const struct guest *g, struct pair_
 
                 for (size_t k = 0; k < l->count; k++)
                         for (int n = 0; n < 4; n++)
-                                user_key(u->a, keys, first, g, u->groups ? l->items[k].gid[n] : l->items[k].uid[n]);
+                                user_key(u, keys, first, g, &l->items[k],
+                                         u->groups ? l->items[k].gid[n] : l->items[k].uid[n]);
         }
+}
+
+/* Whether they all run as one user, which says more than that they share a group. Both lists rise. */
+static bool one_user(const struct users *u, const size_t *guests, size_t count)
+{
+        for (size_t i = 0; i < u->same_user.count; i++) {
+                const struct index_list *l = &u->same_user.items[i]->guests;
+                size_t found = 0;
+
+                for (size_t k = 0; k < l->count && found < count && l->items[k] <= guests[found]; k++)
+                        found += l->items[k] == guests[found];
+                if (found == count)
+                        return true;
+        }
+        return false;
 }
 
 static void user_shared(void *ctx, const struct pair_key *keys, size_t count)
@@ -113,14 +138,12 @@ static void user_shared(void *ctx, const struct pair_key *keys, size_t count)
         struct users *u = ctx;
         struct audit *a = u->a;
         size_t *guests = arena_array(a->arena, count, sizeof(*guests));
-        bool *near = arena_array(a->arena, count, sizeof(*near)), all_known = u->groups;
+        bool *near = arena_array(a->arena, count, sizeof(*near));
         struct finding *f;
 
-        for (size_t i = 0; i < count; i++) {
+        for (size_t i = 0; i < count; i++)
                 guests[i] = keys[i].guest;
-                all_known = all_known && u->affected[keys[i].guest];
-        }
-        if (all_known) /* they share the user as well, which says it all */
+        if (u->groups && one_user(u, guests, count))
                 return;
         if (u->groups)
                 f = finding_add(a, VERDICT_WARN, NULL,
@@ -134,43 +157,36 @@ static void user_shared(void *ctx, const struct pair_key *keys, size_t count)
                 f = finding_add(a, VERDICT_WARN, NULL,
                                 "%zu guests run as one user: MAC labels or PID namespaces are what keeps them apart.",
                                 count);
+        if (!u->groups)
+                *GROW(a->arena, &u->same_user) = f;
         for (size_t i = 0; i < count; i++) {
-                struct guest *g = a->inv.guests.items[guests[i]];
-
-                *GROW(a->arena, &f->guests) = g->index; /* each comes once */
-                u->affected[g->index] = true;
-                ids_show(a, f, g, &g->vmm->threads.items[0]);
+                *GROW(a->arena, &f->guests) = guests[i]; /* each comes once */
+                u->worst[guests[i]] = verdict_worse(u->worst[guests[i]], f->verdict);
+                ids_show(a, f, a->inv.guests.items[guests[i]], u->threads.items[keys[i].extra]);
         }
 }
 
 void privileges_users_pairs(struct audit *a)
 {
-        struct users u = {.a = a, .affected = arena_array(a->arena, a->inv.guests.count, sizeof(bool))};
-        bool *unread = arena_array(a->arena, a->inv.guests.count, sizeof(bool));
+        struct users u = {.a = a, .worst = arena_array(a->arena, a->inv.guests.count, sizeof(*u.worst))};
 
-        for (size_t i = 0; i < a->inv.guests.count; i++) {
-                const struct process *p = unread_process(a->inv.guests.items[i]);
-
-                if (!p)
-                        continue;
-                unread_report(a, a->inv.guests.items[i], p);
-                unread[i] = true;
-        }
         for (int groups = 0; groups < 2; groups++) {
                 struct pair_key_list keys = {0};
 
                 u.groups = groups == 1;
                 for (size_t i = 0; i < a->inv.guests.count; i++)
-                        if (!unread[i])
-                                user_keys(&u, a->inv.guests.items[i], &keys);
+                        user_keys(&u, a->inv.guests.items[i], &keys);
                 pair_keys_sort(&keys);
                 pair_keys_shared(&keys, user_shared, &u);
         }
         for (size_t i = 0; i < a->inv.guests.count; i++) {
                 struct guest *g = a->inv.guests.items[i];
+                const struct process *unread = unread_process(g);
                 struct finding *f;
 
-                if (u.affected[i] || unread[i])
+                if (unread && u.worst[i] < VERDICT_FAIL)
+                        unread_report(a, g, unread);
+                if (unread || u.worst[i] > VERDICT_PASS)
                         continue;
                 f = finding_add(a, VERDICT_PASS, g, "%s shares neither user nor group with another guest.",
                                 GUEST_MARK(a, g));
@@ -189,11 +205,23 @@ static const struct {
         {"libvirt", VERDICT_FAIL}, {"incus-admin", VERDICT_FAIL}, {"lxd", VERDICT_FAIL},   {"kvm", VERDICT_WARN},
 };
 
+/* One of them as this host has it. */
+struct mighty_group {
+        const char *name;
+        enum verdict verdict;
+        uint32_t gid;
+        char *line;
+};
+
+struct mighty_group_list {
+        struct mighty_group *items;
+        size_t count, room;
+};
+
 struct group_sight {
         enum verdict verdict;
         char *names;                 /* of the mighty groups found */
         char *lines;                 /* of /etc/group that say so */
-        size_t groups;               /* of the guest's threads, each once */
         const struct thread *thread; /* in the worst of them */
 };
 
@@ -213,70 +241,70 @@ static bool group_parse(char *line, const char **ret_name, uint32_t *ret_gid)
         return end != fields[2] && (*end == ':' || *end == '\0');
 }
 
-static void group_judge(struct audit *a, const struct thread *t, uint32_t gid, const char *table, struct group_sight *s)
+static int mighty_groups_read(struct audit *a, struct mighty_group_list *ret)
 {
-        char *rest = arena_text(a->arena, table), *line;
+        struct answer table;
+        char *rest, *line;
+        int r = observe(a->observer, &table, "read /etc/group");
 
-        while ((line = text_next_line(&rest))) {
+        for (rest = r == 0 ? table.bytes : NULL; (line = text_next_line(&rest));) {
                 char *raw = arena_text(a->arena, line);
                 const char *name;
-                uint32_t id;
+                uint32_t gid;
 
-                if (!group_parse(line, &name, &id) || id != gid)
+                if (!group_parse(line, &name, &gid))
                         continue;
-                for (size_t i = 0; i < ARRAY_LEN(mighty_groups); i++) {
-                        if (strcmp(name, mighty_groups[i].name) != 0)
-                                continue;
-                        s->names = arena_printf(a->arena, "%s%s%s", s->names, *s->names ? ", " : "", name);
-                        s->lines = arena_printf(a->arena, "%s%s\n", s->lines, raw);
-                        if (mighty_groups[i].verdict > s->verdict || !s->thread)
-                                s->thread = t;
-                        s->verdict = verdict_worse(s->verdict, mighty_groups[i].verdict);
-                }
+                for (size_t i = 0; i < ARRAY_LEN(mighty_groups); i++)
+                        if (strcmp(name, mighty_groups[i].name) == 0)
+                                *GROW(a->arena, ret) = (struct mighty_group){name, mighty_groups[i].verdict, gid, raw};
         }
+        return r;
 }
 
-static bool id_add(struct audit *a, struct id_list *l, uint32_t id)
-{
-        for (size_t i = 0; i < l->count; i++)
-                if (l->items[i] == id)
-                        return false;
-        *GROW(a->arena, l) = id;
-        return true;
-}
-
-static void thread_groups(struct audit *a, const struct thread *t, const char *table, struct id_list *seen,
-                          struct group_sight *s)
+static bool in_group(const struct thread *t, uint32_t gid)
 {
         for (int i = 0; i < 4; i++)
-                if (id_add(a, seen, t->gid[i]))
-                        group_judge(a, t, t->gid[i], table, s);
+                if (t->gid[i] == gid)
+                        return true;
         for (size_t i = 0; i < t->groups.count; i++)
-                if (id_add(a, seen, t->groups.items[i]))
-                        group_judge(a, t, t->groups.items[i], table, s);
+                if (t->groups.items[i] == gid)
+                        return true;
+        return false;
 }
 
-void privileges_groups_guest(struct audit *a, struct guest *g)
+/* The first thread of a guest that is in a group, or NULL. */
+static const struct thread *thread_in_group(const struct guest *g, uint32_t gid)
 {
-        struct group_sight s = {.names = arena_text(a->arena, ""), .lines = arena_text(a->arena, "")};
-        const struct process *unread = unread_process(g);
-        struct id_list seen = {0};
-        struct answer table;
-        struct finding *f;
-        int r = privileges_ids_hosts(a);
-
-        s.verdict = VERDICT_PASS;
-        if (r == 0)
-                r = observe(a->observer, &table, "read /etc/group");
-        if (r < 0) {
-                finding_unknown(a, g, r, r == -EXDEV ? "read /proc/self/uid_map" : "read /etc/group");
-                return;
-        }
         for (size_t i = 0; i < g->members.count; i++) {
                 const struct thread_list *l = &g->members.items[i].process->threads;
 
                 for (size_t k = 0; k < l->count; k++)
-                        thread_groups(a, &l->items[k], table.bytes, &seen, &s);
+                        if (in_group(&l->items[k], gid))
+                                return &l->items[k];
+        }
+        return NULL;
+}
+
+static void groups_guest(struct audit *a, struct guest *g, const struct mighty_group_list *mighty)
+{
+        struct group_sight s = {.verdict = VERDICT_PASS,
+                                .names = arena_text(a->arena, ""),
+                                .lines = arena_text(a->arena, "")};
+        const struct process *unread = unread_process(g);
+        struct finding *f;
+
+        for (size_t i = 0; i < mighty->count; i++) {
+                const struct mighty_group *m = &mighty->items[i];
+                const struct thread *t = thread_in_group(g, m->gid);
+
+                if (!t)
+                        continue;
+                s.names = arena_printf(a->arena, "%s%s%s", s.names, *s.names ? ", " : "", m->name);
+                s.lines = arena_printf(a->arena, "%s%s\n", s.lines, m->line);
+                if (m->verdict > s.verdict) {
+                        s.verdict = m->verdict;
+                        s.thread = t;
+                }
         }
         if (unread && s.verdict != VERDICT_FAIL) {
                 unread_report(a, g, unread);
@@ -296,4 +324,21 @@ void privileges_groups_guest(struct audit *a, struct guest *g)
                 ids_show(a, f, g, s.thread);
         if (*s.lines)
                 finding_show(a, f, EVIDENCE_OPERATOR, "read /etc/group", s.lines, strlen(s.lines));
+}
+
+void privileges_groups_host(struct audit *a)
+{
+        struct mighty_group_list mighty = {0};
+        const char *question = "read /proc/self/uid_map";
+        int r = privileges_ids_hosts(a);
+
+        if (r == 0) {
+                question = "read /etc/group";
+                r = mighty_groups_read(a, &mighty);
+        }
+        for (size_t i = 0; i < a->inv.guests.count; i++)
+                if (r < 0)
+                        finding_unknown(a, a->inv.guests.items[i], r, question);
+                else
+                        groups_guest(a, a->inv.guests.items[i], &mighty);
 }
