@@ -17,3 +17,6 @@ struct pfn_set {
 /* pfn must be below PFN_LIMIT. */
 void pfn_set_add(struct arena *a, struct pfn_set *s, uint64_t pfn);
 bool pfn_set_has(const struct pfn_set *s, uint64_t pfn);
+
+/* Empties from into seen; what was in seen before goes into again, too. */
+void pfn_set_move(struct arena *a, struct pfn_set *from, struct pfn_set *seen, struct pfn_set *again);

@@ -14,7 +14,7 @@
 #include "audit/text.h"
 
 #define PIECE_BYTES   (1ULL << 30) /* asked for at once */
-#define SHARED_MAX    (2U << 20)   /* guests' page frames kept */
+#define SHARED_MAX    (2U << 20)   /* guests' page frames kept; when there are more, the rest is UNKNOWN */
 #define CLASSIFY_MAX  (16U << 10)  /* page frames whose kind is asked for */
 #define SETS_MAX      64           /* distinct sets of guests that share; those beyond are one finding */
 #define SHOWN_MAX     4            /* page frames that evidence lists */
@@ -43,11 +43,12 @@ struct sharing_list {
 
 struct pages_view {
         struct audit *a;
-        struct pfn_set seen, again;
-        struct pair_key_list keys; /* value[0] the page frame; extra: 1 when seen in the last pass, too */
-        bool cut;                  /* there are more */
+        struct pfn_set own, seen, again; /* of the guest that is walked; of those before; of two or more */
+        struct pair_key_list keys;       /* value[0] the page frame; extra: 1 when seen in the last pass, too */
+        bool cut;                        /* there are more */
         struct sharing_list sets;
         bool *concerned, *unreadable; /* [guest] */
+        bool *common;                 /* [guest] has page frames that were seen in another, too */
         uint64_t *pages;              /* [guest] */
         size_t classified;
         int class_error;
@@ -111,19 +112,16 @@ static int guest_walk(struct pages_view *v, const struct guest *g, run_fn *fn)
 static void run_check(struct pages_view *v, size_t guest, uint64_t pfn, uint64_t count)
 {
         v->pages[guest] += count;
-        for (uint64_t i = 0; i < count; i++) {
-                if (pfn_set_has(&v->seen, pfn + i))
-                        pfn_set_add(v->a->arena, &v->again, pfn + i);
-                pfn_set_add(v->a->arena, &v->seen, pfn + i);
-        }
+        for (uint64_t i = 0; i < count; i++)
+                pfn_set_add(v->a->arena, &v->own, pfn + i);
 }
 
-/* Page frames that one guest has twice are collected, too: groups of one are no groups. */
 static void run_collect(struct pages_view *v, size_t guest, uint64_t pfn, uint64_t count)
 {
         for (uint64_t i = 0; i < count; i++) {
                 if (!pfn_set_has(&v->again, pfn + i))
                         continue;
+                v->common[guest] = true;
                 if (v->keys.count == SHARED_MAX) {
                         v->cut = true;
                         return;
@@ -339,6 +337,7 @@ static void all_walk(struct pages_view *v, const bool *wanted, run_fn *fn)
                 if (v->unreadable[i] || (wanted && !wanted[i]))
                         continue;
                 r = g->ram.count > 0 ? guest_walk(v, g, fn) : -ENODATA;
+                pfn_set_move(v->a->arena, &v->own, &v->seen, &v->again);
                 if (r < 0)
                         guest_error(v, g, r);
         }
@@ -365,6 +364,7 @@ void memory_pfn_pairs(struct audit *a)
 
         v.concerned = arena_array(a->arena, n, sizeof(*v.concerned));
         v.unreadable = arena_array(a->arena, n, sizeof(*v.unreadable));
+        v.common = arena_array(a->arena, n, sizeof(*v.common));
         v.pages = arena_array(a->arena, n, sizeof(*v.pages));
         all_walk(&v, NULL, run_check);
         if (v.again.count > 0)
@@ -377,6 +377,16 @@ void memory_pfn_pairs(struct audit *a)
 
                 if (v.concerned[i] || v.unreadable[i])
                         continue;
+                if (v.cut && v.common[i]) {
+                        f = finding_add(a, VERDICT_UNKNOWN, g,
+                                        "More page frames were seen in several guests than are compared here, some of "
+                                        "them in the RAM of %s.",
+                                        GUEST_MARK(a, g));
+                        f->needs = "fewer pages in common: see the other findings of this check";
+                        finding_showf(a, f, GUEST_OWNER(g), piece_question(a, g), "%" PRIu64 " page frames",
+                                      v.pages[i]);
+                        continue;
+                }
                 f = finding_add(a, VERDICT_PASS, g,
                                 "No page frame of the RAM of %s is mapped into that of another guest.",
                                 GUEST_MARK(a, g));
