@@ -4,7 +4,8 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-#define CHAIN_MAX 64 /* filters of one thread */
+#define CHAIN_MAX  64  /* filters of one thread */
+#define CHAINS_MAX 256 /* distinct ones of a guest: each is compared with all, and run over every call */
 
 static int filter_read(struct observer *o, pid_t tid, unsigned int index, struct filter *ret)
 {
@@ -57,15 +58,18 @@ static bool chains_equal(const struct filter_chain *x, const struct filter_chain
         return true;
 }
 
-static void chain_keep(struct observer *o, struct guest_filters *f, const struct filter_chain *c)
+static int chain_keep(struct observer *o, struct guest_filters *f, const struct filter_chain *c)
 {
         for (size_t i = 0; i < f->count; i++)
                 if (chains_equal(&f->items[i], c)) {
                         f->items[i].threads++;
-                        return;
+                        return 0;
                 }
+        if (f->count == CHAINS_MAX)
+                return -E2BIG;
         *GROW(o->arena, f) = *c;
         f->bare = f->bare || (!c->strict && c->count == 0);
+        return 0;
 }
 
 static void process_filters_read(struct observer *o, const struct process *p, struct guest_filters *f)
@@ -75,19 +79,20 @@ static void process_filters_read(struct observer *o, const struct process *p, st
                 f->question = arena_printf(o->arena, "list /proc/%d/task", p->pid);
                 return;
         }
-        for (size_t i = 0; i < p->threads.count && f->error == 0; i++) {
+        for (size_t i = 0; i < p->threads.count; i++) {
                 const struct thread *t = &p->threads.items[i];
                 struct filter_chain c = {.process = p, .thread = t, .threads = 1};
                 int r = t->kernel_worker ? -ESRCH : chain_read(o, t, &c);
 
                 if (r == -ESRCH) /* has ended, or never runs code of its process */
                         continue;
+                if (r == 0)
+                        r = chain_keep(o, f, &c);
                 if (r < 0) {
                         f->error = r;
                         f->question = arena_printf(o->arena, "seccomp %d", t->tid);
                         return;
                 }
-                chain_keep(o, f, &c);
         }
 }
 
@@ -96,8 +101,12 @@ const struct guest_filters *guest_filters_read(struct observer *o, struct guest 
         if (g->filters)
                 return g->filters;
         g->filters = arena_alloc(o->arena, sizeof(*g->filters));
-        for (size_t i = 0; i < g->members.count && g->filters->error == 0; i++)
-                process_filters_read(o, g->members.items[i].process, g->filters);
+        for (size_t i = 0; i < g->members.count; i++) {
+                const struct process *p = g->members.items[i].process;
+
+                if (p == g->vmm || p->threads_error != -ESRCH) /* a helper may end */
+                        process_filters_read(o, p, g->filters);
+        }
         if (g->filters->error == 0 && g->filters->count == 0) {
                 g->filters->error = -ESRCH;
                 g->filters->question = arena_printf(o->arena, "list /proc/%d/task", g->vmm->pid);
@@ -125,9 +134,16 @@ uint32_t filter_chain_action(const struct filter_chain *c, const struct seccomp_
         return lowest;
 }
 
-bool filter_chain_allows(const struct filter_chain *c, const struct seccomp_data *data)
+enum filter_outcome filter_chain_outcome(const struct filter_chain *c, const struct seccomp_data *data)
 {
-        uint32_t action = filter_chain_action(c, data);
-
-        return action == SECCOMP_RET_ALLOW || action == SECCOMP_RET_LOG;
+        switch (filter_chain_action(c, data)) {
+        case SECCOMP_RET_ALLOW:
+        case SECCOMP_RET_LOG:
+                return FILTER_ALLOWS;
+        case SECCOMP_RET_USER_NOTIF:
+        case SECCOMP_RET_TRACE:
+                return FILTER_ASKS;
+        default:
+                return FILTER_REFUSES;
+        }
 }

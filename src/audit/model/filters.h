@@ -22,7 +22,7 @@ struct filter_chain {
 struct guest_filters {
         struct filter_chain *items; /* distinct ones */
         size_t count, room;
-        int error; /* of the first question that failed; -EBADMSG: what is no filter was answered */
+        int error; /* of a question that failed; -EBADMSG: what is no filter was answered; -E2BIG: there are more */
         char *question;
         bool bare; /* a thread without any filter: its chain has none */
 };
@@ -33,5 +33,10 @@ const struct guest_filters *guest_filters_read(struct observer *o, struct guest 
 /* The action (SECCOMP_RET_ACTION_FULL) for a call. */
 uint32_t filter_chain_action(const struct filter_chain *c, const struct seccomp_data *data);
 
-/* Allowed, be it with a line in the log. */
-bool filter_chain_allows(const struct filter_chain *c, const struct seccomp_data *data);
+enum filter_outcome {
+        FILTER_REFUSES,
+        FILTER_ASKS,   /* another process, which may let the call go on: USER_NOTIF, TRACE */
+        FILTER_ALLOWS, /* be it with a line in the log */
+};
+
+enum filter_outcome filter_chain_outcome(const struct filter_chain *c, const struct seccomp_data *data);

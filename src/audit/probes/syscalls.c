@@ -232,8 +232,8 @@ const struct check checks_syscalls[] = {
                         "each filter of each thread, run over risky calls with usual arguments, zeros and ones, and over a "
                         "number that is no call",
                 .rule = "an unknown call, or one that takes over a process or the host (execve, ptrace, mount, setns, bpf, ...) "
-                        "allowed FAIL; one that reaches for files, networks or new processes (openat, socket, fork, io_uring, "
-                        "executable memory, ...) WARN",
+                        "allowed FAIL; one that another process decides (USER_NOTIF, TRACE) UNKNOWN; one that reaches for files, networks or "
+                        "new processes (openat, socket, fork, io_uring, executable memory, ...) WARN",
                 .source = "kernel/seccomp.c, seccomp_run_filters(); PTRACE_SECCOMP_GET_FILTER in ptrace(2)",
                 .remedy = "run a monitor with an allowlist; QEMU's -sandbox is a list of what is refused",
                 .needs = DEEP_NEEDS,
@@ -246,7 +246,7 @@ const struct check checks_syscalls[] = {
                 .worst = VERDICT_FAIL,
                 .claim = "A filter cannot be passed by the numbers of another table of system calls.",
                 .examined = "each filter of each thread, run over every number of the i386 table and of x32",
-                .rule = "any allowed FAIL",
+                .rule = "any allowed FAIL; any that another process decides (USER_NOTIF, TRACE) UNKNOWN",
                 .source = "seccomp(2): arch must be checked, and x32 has the arch of x86-64",
                 .remedy = "a filter that looks at arch first, and refuses numbers from 0x40000000",
                 .needs = DEEP_NEEDS,
@@ -274,7 +274,7 @@ const struct check checks_syscalls[] = {
                 .examined =
                         "each filter of each thread, run over ioctl(2) with risky requests on every open descriptor",
                 .rule = "a request that no device has, TIOCSTI, TIOCLINUX, SIOCSIFFLAGS, KVM_CREATE_VM, FS_IOC_SETFLAGS, "
-                        "FS_IOC_FSSETXATTR or FICLONE allowed WARN",
+                        "FS_IOC_FSSETXATTR or FICLONE allowed WARN; any that another process decides (USER_NOTIF, TRACE) UNKNOWN",
                 .source = "ioctl(2), ioctl_tty(2); seccomp(2) sees the request in args[1]",
                 .remedy = "a filter that compares the second argument of ioctl",
                 .needs = DEEP_NEEDS,

@@ -15,7 +15,7 @@
 #include "audit/text.h"
 #include "base/cleanup.h"
 
-#define CALLS_MAX   512        /* no table of x86-64 or i386 has a number as high */
+#define CALLS_MAX   548        /* no table has a number as high: x32's own are 512 to 547 */
 #define NUMBER_FREE 0x0ffffffU /* nor will any have this one */
 #define X32_BIT     0x40000000U
 #define NAMED_MAX   8 /* calls that the text of a finding names */
@@ -29,24 +29,32 @@ static struct seccomp_data call_of(uint32_t nr, uint32_t arch, const uint64_t *a
         return d;
 }
 
-static bool lets(const struct filter_chain *c, uint32_t nr, uint32_t arch, const uint64_t *arguments)
+/* A chain that is run over calls. asked counts those that another process decides, for the caller to judge. */
+struct trial {
+        const struct filter_chain *chain;
+        size_t *asked;
+};
+
+static bool lets(const struct trial *t, uint32_t nr, uint32_t arch, const uint64_t *arguments)
 {
         const struct seccomp_data d = call_of(nr, arch, arguments);
+        enum filter_outcome outcome = filter_chain_outcome(t->chain, &d);
 
-        return filter_chain_allows(c, &d);
+        *t->asked += outcome == FILTER_ASKS;
+        return outcome == FILTER_ALLOWS;
 }
 
 static const uint64_t ones[6] = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
 
 /* With which arguments a call passes: "" none, " (any)", " (usual)", " (zeros)", " (ones)". */
-static const char *passes_with(const struct filter_chain *c, const struct risky_call *r)
+static const char *passes_with(const struct trial *t, const struct risky_call *r)
 {
-        bool zeros = !r->only_typical && lets(c, r->nr, AUDIT_ARCH_X86_64, NULL);
-        bool all_ones = !r->only_typical && lets(c, r->nr, AUDIT_ARCH_X86_64, ones);
+        bool zeros = !r->only_typical && lets(t, r->nr, AUDIT_ARCH_X86_64, NULL);
+        bool all_ones = !r->only_typical && lets(t, r->nr, AUDIT_ARCH_X86_64, ones);
         size_t usual = 0;
 
         for (size_t i = 0; i < r->typical_count; i++)
-                usual += lets(c, r->nr, AUDIT_ARCH_X86_64, r->typical[i]);
+                usual += lets(t, r->nr, AUDIT_ARCH_X86_64, r->typical[i]);
         if (!r->only_typical && zeros && all_ones && usual == r->typical_count)
                 return " (any arguments)";
         if (usual > 0)
@@ -54,15 +62,36 @@ static const char *passes_with(const struct filter_chain *c, const struct risky_
         return zeros ? " (zeros)" : all_ones ? " (ones)" : "";
 }
 
-/* The filters, or NULL with a finding that says why not. */
+/* The filters, or NULL with a finding that says why none could be read. */
 static const struct guest_filters *filters_of(struct audit *a, struct guest *g)
 {
         const struct guest_filters *f = guest_filters_read(a->observer, g);
 
-        if (f->error == 0)
+        if (f->count > 0)
                 return f;
         finding_unknown(a, g, f->error, f->question);
         return NULL;
+}
+
+/* What was found so far is the worst that there can be, or the rest must be known, too. */
+static void rest_judge(struct audit *a, struct finding *f, const struct guest *g, const struct guest_filters *filters,
+                       size_t asked)
+{
+        if (filters->error < 0)
+                finding_show_error(a, f, GUEST_OWNER(g), filters->question, filters->error);
+        if (asked > 0)
+                finding_showf(a, f, GUEST_OWNER(g), "actions USER_NOTIF and TRACE", "%zu of the calls tried", asked);
+        if (f->verdict == a->check->worst || (filters->error == 0 && asked == 0))
+                return;
+        f->verdict = f->unsoftened = VERDICT_UNKNOWN;
+        f->needs = filters->error < 0 ? a->check->needs : "the rules of the process that decides";
+        f->text =
+                filters->error < 0
+                        ? arena_printf(a->arena, "Not all filters of %s could be read.", GUEST_MARK(a, g))
+                        : arena_printf(a->arena,
+                                       "A filter of %s leaves calls that are tried here to another process, which may "
+                                       "let them go on.",
+                                       GUEST_MARK(a, g));
 }
 
 static char *chain_question(struct audit *a, const struct filter_chain *c)
@@ -104,16 +133,18 @@ static void name_add(struct audit *a, struct name_text *n, const char *name, con
 struct policy_view {
         struct name_text takeover, reach;
         bool open; /* what is not named is allowed */
+        size_t asked;
 };
 
 static void policy_chain(struct audit *a, struct finding *f, const struct guest *g, const struct filter_chain *c,
                          struct policy_view *v, bool *seen)
 {
+        const struct trial t = {c, &v->asked};
         char *all = arena_text(a->arena, "");
 
         for (size_t i = 0; i < risky_calls_count; i++) {
                 const struct risky_call *r = &risky_calls[i];
-                const char *with = passes_with(c, r);
+                const char *with = passes_with(&t, r);
 
                 if (!*with)
                         continue;
@@ -122,7 +153,7 @@ static void policy_chain(struct audit *a, struct finding *f, const struct guest 
                         name_add(a, r->risk == RISK_TAKEOVER ? &v->takeover : &v->reach, r->name, with);
                 seen[i] = true;
         }
-        if (lets(c, NUMBER_FREE, AUDIT_ARCH_X86_64, NULL)) {
+        if (lets(&t, NUMBER_FREE, AUDIT_ARCH_X86_64, NULL)) {
                 v->open = true;
                 all = arena_printf(a->arena, "a call that does not exist; %s", all);
         }
@@ -165,20 +196,22 @@ void syscalls_policy(struct audit *a, struct guest *g)
                         a->arena, "The filters of %s allow calls that reach for files, networks or new processes: %s.",
                         GUEST_MARK(a, g), v.reach.text);
         else
-                f->text = arena_printf(a->arena,
-                                       "The filters of every thread of %s refuse all %zu risky calls, and calls that "
-                                       "they do not know.",
-                                       GUEST_MARK(a, g), risky_calls_count);
+                f->text =
+                        arena_printf(a->arena,
+                                     "The filters of every thread of %s refuse all %zu risky calls with the arguments "
+                                     "tried, and calls that they do not know.",
+                                     GUEST_MARK(a, g), risky_calls_count);
+        rest_judge(a, f, g, filters, v.asked);
 }
 
 /* The first number of another table that passes, or -1. */
-static int foreign_first(const struct filter_chain *c, uint32_t arch, uint32_t bit, size_t *ret_count)
+static int foreign_first(const struct trial *t, uint32_t arch, uint32_t bit, size_t *ret_count)
 {
         int first = -1;
 
         *ret_count = 0;
         for (uint32_t nr = 0; nr < CALLS_MAX; nr++)
-                if (lets(c, nr | bit, arch, NULL) || lets(c, nr | bit, arch, ones)) {
+                if (lets(t, nr | bit, arch, NULL) || lets(t, nr | bit, arch, ones)) {
                         first = first < 0 ? (int)nr : first;
                         *ret_count += 1;
                 }
@@ -193,16 +226,19 @@ void syscalls_arch(struct audit *a, struct guest *g)
         } tables[] = {{"i386", AUDIT_ARCH_I386, 0}, {"x32", AUDIT_ARCH_X86_64, X32_BIT}};
         const struct guest_filters *filters = filters_of(a, g);
         struct finding *f;
+        size_t asked = 0;
 
         if (!filters)
                 return;
-        f = finding_add(a, VERDICT_PASS, g, "The filters of %s refuse every call of the 32-bit tables (i386, x32).",
+        f = finding_add(a, VERDICT_PASS, g,
+                        "The filters of %s refuse every call of the 32-bit tables (i386, x32), with zeros and ones "
+                        "as arguments.",
                         GUEST_MARK(a, g));
         for (size_t i = 0; i < filters->count; i++)
                 for (size_t k = 0; k < ARRAY_LEN(tables); k++) {
                         const struct filter_chain *c = &filters->items[i];
                         size_t count;
-                        int first = foreign_first(c, tables[k].arch, tables[k].bit, &count);
+                        int first = foreign_first(&(struct trial){c, &asked}, tables[k].arch, tables[k].bit, &count);
 
                         if (first < 0)
                                 continue;
@@ -216,6 +252,7 @@ void syscalls_arch(struct audit *a, struct guest *g)
                                       count, CALLS_MAX, tables[k].name, first);
                 }
         show_chains(a, f, g, filters);
+        rest_judge(a, f, g, filters, asked);
 }
 
 struct ioctl_request {
@@ -236,22 +273,22 @@ static const struct ioctl_request ioctls[] = {
 };
 
 /* With any descriptor that the process has, or none. */
-static bool ioctl_passes(const struct filter_chain *c, uint32_t request)
+static bool ioctl_passes(const struct trial *t, uint32_t request)
 {
         uint64_t arguments[6] = {0, request, 0x7f0000001000ULL};
 
         for (uint64_t fd = 0; fd < 16; fd++) {
                 arguments[0] = fd;
-                if (lets(c, SYS_ioctl, AUDIT_ARCH_X86_64, arguments))
+                if (lets(t, SYS_ioctl, AUDIT_ARCH_X86_64, arguments))
                         return true;
         }
-        for (size_t i = 0; i < c->process->fds.count; i++) {
-                arguments[0] = (uint64_t)c->process->fds.items[i].number;
-                if (lets(c, SYS_ioctl, AUDIT_ARCH_X86_64, arguments))
+        for (size_t i = 0; i < t->chain->process->fds.count; i++) {
+                arguments[0] = (uint64_t)t->chain->process->fds.items[i].number;
+                if (lets(t, SYS_ioctl, AUDIT_ARCH_X86_64, arguments))
                         return true;
         }
         arguments[0] = UINT32_MAX;
-        return lets(c, SYS_ioctl, AUDIT_ARCH_X86_64, arguments);
+        return lets(t, SYS_ioctl, AUDIT_ARCH_X86_64, arguments);
 }
 
 void syscalls_ioctl(struct audit *a, struct guest *g)
@@ -260,6 +297,7 @@ void syscalls_ioctl(struct audit *a, struct guest *g)
         bool seen[ARRAY_LEN(ioctls)] = {0};
         struct name_text named = {0};
         struct finding *f;
+        size_t asked = 0;
 
         if (!filters)
                 return;
@@ -271,7 +309,7 @@ void syscalls_ioctl(struct audit *a, struct guest *g)
                 struct name_text mine = {0};
 
                 for (size_t k = 0; k < ARRAY_LEN(ioctls); k++) {
-                        if (!ioctl_passes(c, ioctls[k].request))
+                        if (!ioctl_passes(&(struct trial){c, &asked}, ioctls[k].request))
                                 continue;
                         name_add(a, &mine, ioctls[k].name, "");
                         if (!seen[k])
@@ -289,6 +327,7 @@ void syscalls_ioctl(struct audit *a, struct guest *g)
                                        GUEST_MARK(a, g), named.text);
         }
         show_chains(a, f, g, filters);
+        rest_judge(a, f, g, filters, asked);
 }
 
 static const char *action_name(uint32_t action)
@@ -315,6 +354,27 @@ static const char *action_name(uint32_t action)
         }
 }
 
+/* Of the usual arguments of a call, how many are refused. Names the first refusal that ends no process. */
+static size_t action_try(struct audit *a, const struct filter_chain *c, const struct risky_call *r,
+                         struct name_text *named)
+{
+        size_t refused = 0;
+        bool told = false;
+
+        for (size_t i = 0; i < r->typical_count; i++) {
+                const struct seccomp_data d = call_of(r->nr, AUDIT_ARCH_X86_64, r->typical[i]);
+                uint32_t action = filter_chain_action(c, &d);
+
+                if (filter_chain_outcome(c, &d) == FILTER_ALLOWS)
+                        continue; /* SYS-POLICY's */
+                refused++;
+                if (action != SECCOMP_RET_KILL_PROCESS && !told)
+                        name_add(a, named, r->name, arena_printf(a->arena, " %s", action_name(action)));
+                told = told || action != SECCOMP_RET_KILL_PROCESS;
+        }
+        return refused;
+}
+
 /* A refused call must end the process: an error lets what has taken it over try the next. */
 void syscalls_action(struct audit *a, struct guest *g)
 {
@@ -325,25 +385,16 @@ void syscalls_action(struct audit *a, struct guest *g)
                 return;
         f = finding_add(a, VERDICT_PASS, g,
                         "Every refused call that takes over a process or the host ends the whole process "
-                        "of %s that makes it.",
+                        "of %s that makes it, with the arguments tried.",
                         GUEST_MARK(a, g));
         for (size_t i = 0; i < filters->count; i++) {
                 const struct filter_chain *c = &filters->items[i];
                 struct name_text named = {0};
                 size_t refused = 0;
 
-                for (size_t k = 0; k < risky_calls_count; k++) {
-                        const struct seccomp_data d =
-                                call_of(risky_calls[k].nr, AUDIT_ARCH_X86_64, risky_calls[k].typical[0]);
-                        uint32_t action = filter_chain_action(c, &d);
-
-                        if (risky_calls[k].risk != RISK_TAKEOVER || action == SECCOMP_RET_ALLOW)
-                                continue; /* what is allowed is SYS-POLICY's */
-                        refused++;
-                        if (action != SECCOMP_RET_KILL_PROCESS)
-                                name_add(a, &named, risky_calls[k].name,
-                                         arena_printf(a->arena, " %s", action_name(action)));
-                }
+                for (size_t k = 0; k < risky_calls_count; k++)
+                        if (risky_calls[k].risk == RISK_TAKEOVER)
+                                refused += action_try(a, c, &risky_calls[k], &named);
                 if (!refused)
                         name_add(a, &named, "nothing is refused", "");
                 if (!named.count)
@@ -357,4 +408,5 @@ void syscalls_action(struct audit *a, struct guest *g)
                               named.text);
         }
         show_chains(a, f, g, filters);
+        rest_judge(a, f, g, filters, 0);
 }

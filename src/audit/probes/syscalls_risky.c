@@ -88,6 +88,8 @@ const struct risky_call risky_calls[] = {
                      {0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, 3}}},
         {NAME(mprotect), RISK_REACH, .only_typical = true, .typical_count = 2,
          .typical = {{POINTER, 4096, PROT_READ | PROT_EXEC}, {POINTER, 4096, PROT_READ | PROT_WRITE | PROT_EXEC}}},
+        {NAME(pkey_mprotect), RISK_REACH, .only_typical = true, .typical_count = 2,
+         .typical = {{POINTER, 4096, PROT_READ | PROT_EXEC}, {POINTER, 4096, PROT_READ | PROT_WRITE | PROT_EXEC}}},
 };
 
 const size_t risky_calls_count = ARRAY_LEN(risky_calls);
