@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,13 +146,31 @@ static unsigned int acl_grants(const struct path_step *s, const struct identity 
         return wanted & (by_name ? user & mask : by_group ? group & mask : other);
 }
 
-unsigned int step_grants(const struct path_step *s, const struct identity *who, unsigned int wanted)
+/* What capabilities over files give (capabilities(7)): those of a user namespace only for ids that are mapped there. */
+static unsigned int capability_grants(const struct path_step *s, const struct identity *who)
+{
+        if ((who->uid_map && !id_map_covers_host(who->uid_map, s->st.uid)) ||
+            (who->gid_map && !id_map_covers_host(who->gid_map, s->st.gid)))
+                return 0;
+        if (who->caps & CAP_BIT(CAP_DAC_OVERRIDE))
+                return ACCESS_READ | ACCESS_WRITE | ACCESS_EXEC;
+        if (who->caps & CAP_BIT(CAP_DAC_READ_SEARCH))
+                return ACCESS_READ | (S_ISDIR(s->st.mode) ? ACCESS_EXEC : 0);
+        return 0;
+}
+
+static unsigned int mode_grants(const struct path_step *s, const struct identity *who, unsigned int wanted)
 {
         if (!who->anybody && who->uid == s->st.uid)
                 return wanted & (s->st.mode >> 6 & 7);
         if (s->acl)
                 return acl_grants(s, who, wanted);
         return wanted & (in_group(who, s->st.gid) ? s->st.mode >> 3 & 7 : s->st.mode & 7);
+}
+
+unsigned int step_grants(const struct path_step *s, const struct identity *who, unsigned int wanted)
+{
+        return mode_grants(s, who, wanted) | (wanted & capability_grants(s, who));
 }
 
 const struct path_step *path_stops(const struct path_walk *w, const struct identity *who, unsigned int wanted)

@@ -35,9 +35,11 @@ struct identity {
         bool anybody;
         uint32_t uid, gid;
         const struct id_list *groups; /* NULL: none */
+        uint64_t caps;                /* effective or permitted; they count for files of the ids that are mapped */
+        const struct id_map *uid_map, *gid_map; /* of its user namespace; NULL: all ids */
 };
 
-/* The bits of wanted that the file grants. Capabilities are not considered. */
+/* The bits of wanted that the file grants, or that a capability gives. */
 unsigned int step_grants(const struct path_step *s, const struct identity *who, unsigned int wanted);
 
 /* The first step that keeps who from using the file (search on the directories, all wanted bits on the file), or NULL.

@@ -18,6 +18,8 @@ extern const char *const ns_names[NS_COUNT]; /* as in /proc/PID/ns */
 enum cap_set { CAP_SET_INH, CAP_SET_PRM, CAP_SET_EFF, CAP_SET_BND, CAP_SET_AMB, CAP_SETS };
 extern const char *const cap_set_names[CAP_SETS]; /* as in /proc/PID/status: "CapInh" */
 
+#define CAP_BIT(cap) (1ULL << (cap)) /* linux/capability.h */
+
 #define CPUS_MAX 4096
 
 struct cpu_set {

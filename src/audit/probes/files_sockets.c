@@ -161,6 +161,8 @@ static void guest_judge(struct ctlsock *c, struct guest *g)
                 process_judge(c, &o, g->members.items[m].process);
         if (g->supervisor)
                 process_judge(c, &o, g->supervisor);
+        if (o.error == 0 && o.named > 0)
+                o.error = reach_error(a, &c->reach, g, &o.question);
         if (o.error < 0 && o.worst < VERDICT_FAIL) {
                 finding_unknown(a, g, o.error, o.question);
                 return;
@@ -173,7 +175,7 @@ static void guest_judge(struct ctlsock *c, struct guest *g)
         else if (!o.other)
                 f = finding_add(a, o.worst, g, "Every local user can connect to a socket of %s.", GUEST_MARK(a, g));
         else {
-                f = finding_add(a, o.worst, g, "The ids of %s let it connect to a socket of %s%s.",
+                f = finding_add(a, o.worst, g, "The ids or capabilities of %s let it connect to a socket of %s%s.",
                                 GUEST_MARK(a, o.other), GUEST_MARK(a, g),
                                 o.worst == VERDICT_WARN
                                         ? ", which only its view of the file system or its label prevents"

@@ -17,7 +17,7 @@ struct permission {
         const char *why;
         const struct guest *other;
         int error;
-        char *question;
+        const char *question;
         struct finding evidence;
         size_t shown;
 };
@@ -114,6 +114,7 @@ static void perm_guest(struct audit *a, const struct reach *r, struct guest *g)
                 storage_no_image(a, g);
                 return;
         }
+        o.error = reach_error(a, r, g, &o.question);
         for (size_t i = 0; i < images.count; i++)
                 image_judge(a, r, &images.items[i], &o);
         if (o.error < 0 && o.v < VERDICT_FAIL) {
