@@ -288,11 +288,11 @@ const struct check checks_inventory[] = {
                 .claim = "No process of the same user can read a guest's memory through /proc.",
                 .examined = "owner of /proc/PID/environ against the user of every process of the guest",
                 .rule = "owned by another user: not dumpable, PASS; dumpable WARN; dumpable, and another guest has the same "
-                        "user and neither a PID namespace nor a MAC label of its own FAIL",
+                        "user, or CAP_SYS_PTRACE over the host, and neither a PID namespace nor a MAC label of its own FAIL",
                 .source = "kernel fs/proc/base.c, task_dump_owner(); ptrace(2), \"Ptrace access mode checking\"",
                 .remedy = "prctl(PR_SET_DUMPABLE, 0) in the monitor, and a user of its own for each guest",
                 .needs = "",
-                .host = process_dumpable_host,
+                .guest = process_dumpable_guest,
         },
         {
                 .id = "PROC-TRACED",

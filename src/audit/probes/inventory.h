@@ -5,7 +5,7 @@
 
 /* processes.c */
 void process_exe_host(struct audit *a);
-void process_dumpable_host(struct audit *a);
+void process_dumpable_guest(struct audit *a, struct guest *g);
 void process_traced_guest(struct audit *a, struct guest *g);
 
 /* programs.c */

@@ -69,7 +69,7 @@ const struct check checks_memory[] = {
                 .examined =
                         "descriptors of the memory object that is RAM, in every process of the guest; whether that process is "
                         "dumpable (owner of /proc/PID/environ); uids, labels and PID namespaces of the others",
-                .rule = "held by a dumpable process, and a process of another guest has its uid without a label or a PID namespace "
+                .rule = "held by a dumpable process, and a process of another guest has its uid, or CAP_SYS_PTRACE, without a label or a PID namespace "
                         "between them FAIL; held by a dumpable process WARN; else PASS",
                 .source = "proc(5): /proc/PID/fd is guarded by PTRACE_MODE_READ_FSCREDS, which Yama does not restrict",
                 .remedy = "close the descriptor once RAM is mapped, prctl(PR_SET_DUMPABLE, 0), a uid for each guest",

@@ -10,8 +10,11 @@ enum dumpable { DUMPABLE_NO, DUMPABLE_YES, DUMPABLE_UNKNOWN };
 /* probes/memory_reach.c */
 enum dumpable memory_dumpable(const struct process *p);
 uint32_t memory_uid(const struct process *p); /* effective, of the main thread; UINT32_MAX: not known */
-/* Another guest has a process with that uid, and none of these layers (LAYER_BITs) separates the two. */
-bool memory_neighbour(const struct audit *a, const struct guest *g, uint32_t uid, unsigned int layers);
+/*
+ * 1 when another guest has a thread with that uid, or with one of the capabilities (CAP_BIT) in the host's user
+ * namespace, and none of these layers (LAYER_BITs) separates the two; 0 when none has; else why that is not known.
+ */
+int memory_neighbour(const struct audit *a, const struct guest *g, uint32_t uid, uint64_t caps, unsigned int layers);
 
 /* probes/memory_ksm.c: merging of equal pages. */
 void memory_ksm_host(struct audit *a);

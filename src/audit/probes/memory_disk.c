@@ -1,6 +1,7 @@
 /* RAM that ends up on a disk: swapped out, or in a core dump. And RAM that corrects its errors, or does not. */
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -234,12 +235,15 @@ static const struct mapping *dumped_find(const struct guest *g, const struct pro
 static enum verdict core_goes(const struct audit *a, const struct guest *g, const struct process *p,
                               const struct core *c)
 {
+        int near;
+
         if (c->pattern[0] == '|' || c->pattern[0] == '@')
                 return c->pattern[0] == '|' && c->limit == 1 ? VERDICT_PASS : VERDICT_WARN;
         if (c->pattern[0] == '\0' || c->limit < CORE_LEAST)
                 return VERDICT_PASS;
-        return memory_neighbour(a, g, memory_uid(p), LAYER_BIT(LAYER_MAC) | LAYER_BIT(LAYER_MNTNS)) ? VERDICT_FAIL
-                                                                                                    : VERDICT_WARN;
+        near = memory_neighbour(a, g, memory_uid(p), CAP_BIT(CAP_DAC_OVERRIDE) | CAP_BIT(CAP_DAC_READ_SEARCH),
+                                LAYER_BIT(LAYER_MAC) | LAYER_BIT(LAYER_MNTNS));
+        return near > 0 ? VERDICT_FAIL : near < 0 || memory_uid(p) == UINT32_MAX ? VERDICT_UNKNOWN : VERDICT_WARN;
 }
 
 static bool core_limit_read(const struct process *p, uint64_t *ret)

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,11 +99,17 @@ static void holdings_show(struct audit *a, struct finding *f, const struct guest
 static enum verdict holding_judge(const struct audit *a, const struct guest *g, const struct process *p,
                                   enum dumpable d)
 {
+        uint32_t uid = memory_uid(p);
+        int near;
+
         if (d == DUMPABLE_NO)
                 return VERDICT_PASS;
-        if (!memory_neighbour(a, g, memory_uid(p), LAYER_BIT(LAYER_MAC) | LAYER_BIT(LAYER_PIDNS)))
+        near = memory_neighbour(a, g, uid, CAP_BIT(CAP_SYS_PTRACE), LAYER_BIT(LAYER_MAC) | LAYER_BIT(LAYER_PIDNS));
+        if (near < 0 || uid == UINT32_MAX || p->environ_error < 0)
+                return VERDICT_UNKNOWN;
+        if (near == 0)
                 return d == DUMPABLE_YES ? VERDICT_WARN : VERDICT_PASS; /* nobody else has root's uid, either */
-        return d == DUMPABLE_YES || memory_uid(p) == 0 ? VERDICT_FAIL : VERDICT_UNKNOWN;
+        return d == DUMPABLE_YES || uid == 0 ? VERDICT_FAIL : VERDICT_UNKNOWN;
 }
 
 void memory_descriptor_guest(struct audit *a, struct guest *g)
@@ -133,13 +140,13 @@ void memory_descriptor_guest(struct audit *a, struct guest *g)
                 f->text = arena_printf(
                         a->arena,
                         "RAM of %s lies open: its process holds a descriptor of it, and a process of another "
-                        "guest with the same uid can open that below /proc and read and write all.",
+                        "guest, of the same user or with CAP_SYS_PTRACE, can open that below /proc and read and write all.",
                         GUEST_MARK(a, g));
         else if (worst == VERDICT_WARN)
                 f->text = arena_printf(
                         a->arena,
                         "A dumpable process of %s holds a descriptor of its RAM: any process with its uid could "
-                        "open that below /proc. No other guest has that uid.",
+                        "open that below /proc. No other guest has that uid, or CAP_SYS_PTRACE.",
                         GUEST_MARK(a, g));
         else if (worst == VERDICT_UNKNOWN)
                 f->text = arena_printf(

@@ -1,10 +1,12 @@
 /* The processes of a guest: their programs, and who can look into them. */
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "audit/probes/inventory.h"
+#include "audit/probes/memory.h"
 #include "audit/text.h"
 
 /* ---- program ---- */
@@ -114,87 +116,75 @@ void process_exe_host(struct audit *a)
 
 /* ---- dumpable ---- */
 
-/*
- * The files of a process that is not dumpable belong to the root of the user namespace that its program was started in,
- * or to the host's root where that has none (task_dump_owner()). VERDICT_UNKNOWN: the process is that root, so that
- * both look alike.
- */
-static enum verdict dumpable_verdict(const struct process *p, uint32_t uid)
-{
-        uint32_t inside_root = id_map_to_host(&p->uid_map, 0);
-
-        if (p->environ_stat.uid != uid)
-                return VERDICT_PASS;
-        return uid == 0 || uid == inside_root ? VERDICT_UNKNOWN : VERDICT_WARN;
-}
-
-/* What is kept of each guest until all users are known. */
-struct dumpable {
-        enum verdict verdict;
-        int error;                     /* of a process that could not be asked */
-        const struct process *process; /* that the verdict is about */
+/* What is kept of a guest's processes: the one about which the most is known to be bad. */
+struct dumpable_view {
+        enum verdict verdict; /* UNKNOWN without an error: the process is root, whose files look the same */
+        int error;
+        const struct process *process;
 };
 
-static struct dumpable dumpable_guest(const struct guest *g)
+static struct dumpable_view dumpable_process(const struct audit *a, const struct guest *g, const struct process *p)
 {
-        struct dumpable d = {.verdict = VERDICT_PASS, .process = g->vmm};
+        int error = p->environ_error < 0 ? p->environ_error : p->threads_error, near;
+
+        if (error < 0)
+                return (struct dumpable_view){VERDICT_UNKNOWN, error, p};
+        switch (memory_dumpable(p)) {
+        case DUMPABLE_NO:
+                return (struct dumpable_view){VERDICT_PASS, 0, p};
+        case DUMPABLE_UNKNOWN:
+                return (struct dumpable_view){VERDICT_UNKNOWN, 0, p};
+        case DUMPABLE_YES:
+                break;
+        }
+        near = memory_neighbour(a, g, memory_uid(p), CAP_BIT(CAP_SYS_PTRACE),
+                                LAYER_BIT(LAYER_MAC) | LAYER_BIT(LAYER_PIDNS));
+        return (struct dumpable_view){near > 0   ? VERDICT_FAIL
+                                      : near < 0 ? VERDICT_UNKNOWN
+                                                 : VERDICT_WARN,
+                                      near < 0 ? near : 0, p};
+}
+
+void process_dumpable_guest(struct audit *a, struct guest *g)
+{
+        struct dumpable_view d = {VERDICT_PASS, 0, g->vmm};
+        const struct process *p;
+        struct finding *f;
+        char *question;
 
         for (size_t i = 0; i < g->members.count; i++) {
-                const struct process *p = g->members.items[i].process;
-                int error = p->environ_error < 0 ? p->environ_error : p->threads_error;
-                enum verdict v = error < 0 ? VERDICT_UNKNOWN : dumpable_verdict(p, p->threads.items[0].uid[1]);
+                struct dumpable_view v = dumpable_process(a, g, g->members.items[i].process);
+                /* One that is surely dumpable tells more than one that may be, save where that one could not be read.
+                 */
+                bool weaker = v.verdict == VERDICT_UNKNOWN && v.error == 0 && d.verdict == VERDICT_WARN;
+                bool stronger = v.verdict == VERDICT_WARN && d.verdict == VERDICT_UNKNOWN && d.error == 0;
 
-                /* One that is surely dumpable tells more than one that may be. */
-                if (d.verdict != VERDICT_WARN && (v == VERDICT_WARN || v > d.verdict))
-                        d = (struct dumpable){.verdict = v, .error = error, .process = p};
+                if (v.error == -ESRCH && v.process != g->vmm)
+                        continue;
+                if (stronger || (v.verdict > d.verdict && !weaker))
+                        d = v;
         }
-        return d;
-}
-
-struct dumpable_users {
-        struct audit *a;
-        bool *exposed; /* [guest]: another guest with its user is not kept away */
-};
-
-static void dumpable_user(void *ctx, const struct pair_key *keys, size_t count)
-{
-        struct dumpable_users *u = ctx;
-        size_t *guests = arena_array(u->a->arena, count, sizeof(*guests)), n = 0;
-        bool *near = arena_array(u->a->arena, count, sizeof(*near));
-
-        for (size_t i = 0; i < count; i++)
-                if (n == 0 || guests[n - 1] != keys[i].guest)
-                        guests[n++] = keys[i].guest;
-        (void)pairs_unseparated(u->a, guests, n, LAYER_BIT(LAYER_MAC) | LAYER_BIT(LAYER_PIDNS), near);
-        for (size_t i = 0; i < n; i++)
-                u->exposed[guests[i]] |= near[i];
-}
-
-static void dumpable_report(struct audit *a, struct guest *g, const struct dumpable *d, bool exposed)
-{
-        const struct process *p = d->process;
-        char *question = arena_printf(a->arena, "stat /proc/%d/environ", p->pid);
-        struct finding *f;
-
-        if (d->error < 0) {
-                finding_unknown(a, g, d->error, question);
+        p = d.process;
+        question = arena_printf(a->arena, "stat /proc/%d/environ", p->pid);
+        if (d.error < 0) {
+                finding_unknown(a, g, d.error, question);
                 return;
         }
-        if (d->verdict == VERDICT_PASS)
+        if (d.verdict == VERDICT_PASS)
                 f = finding_add(a, VERDICT_PASS, g,
                                 "No process of %s is dumpable: its memory is closed to others of its user.",
                                 GUEST_MARK(a, g));
-        else if (d->verdict == VERDICT_UNKNOWN)
+        else if (d.verdict == VERDICT_UNKNOWN)
                 f = finding_add(
                         a, VERDICT_UNKNOWN, g,
                         "A process of %s runs as root: whether it is dumpable cannot be told, and to root it makes no "
                         "difference.",
                         GUEST_MARK(a, g));
-        else if (exposed)
+        else if (d.verdict == VERDICT_FAIL)
                 f = finding_add(
                         a, VERDICT_FAIL, g,
-                        "A process of %s is dumpable, and another guest runs as the same user without a PID namespace "
-                        "or MAC label between them: it can read this guest's memory.",
+                        "A process of %s is dumpable, and another guest runs as the same user or with CAP_SYS_PTRACE, "
+                        "without a PID namespace or MAC label between them: it can read this guest's memory.",
                         GUEST_MARK(a, g));
         else
                 f = finding_add(
@@ -203,30 +193,7 @@ static void dumpable_report(struct audit *a, struct guest *g, const struct dumpa
                         "memory.",
                         GUEST_MARK(a, g));
         finding_showf(a, f, GUEST_OWNER(g), question, "uid %u; the process's is %u", p->environ_stat.uid,
-                      p->threads.items[0].uid[1]);
-}
-
-/* All guests at once: the verdict on one depends on the users of the others. */
-void process_dumpable_host(struct audit *a)
-{
-        size_t n = a->inv.guests.count;
-        struct dumpable *all = arena_array(a->arena, n, sizeof(*all));
-        struct dumpable_users users = {.a = a, .exposed = arena_array(a->arena, n, sizeof(bool))};
-        struct pair_key_list keys = {0};
-
-        for (size_t i = 0; i < n; i++) {
-                const struct guest *g = a->inv.guests.items[i];
-
-                all[i] = dumpable_guest(g);
-                for (size_t k = 0; k < g->members.count; k++)
-                        if (g->members.items[k].process->threads.count > 0)
-                                *GROW(a->arena, &keys) = (struct pair_key){
-                                        .value = {g->members.items[k].process->threads.items[0].uid[1]}, .guest = i};
-        }
-        pair_keys_sort(&keys);
-        pair_keys_shared(&keys, dumpable_user, &users);
-        for (size_t i = 0; i < n; i++)
-                dumpable_report(a, a->inv.guests.items[i], &all[i], users.exposed[i]);
+                      memory_uid(p));
 }
 
 /* ---- traced ---- */
