@@ -22,7 +22,7 @@ struct ram_key_list {
         size_t count, room;
 };
 
-/* The names under which they are mapped: only descriptors whose links read like that are looked at closer. */
+/* The names under which they are mapped: of memory without a file, descriptors have links that read like that. */
 struct name_set {
         const char **items;
         size_t count, room;
@@ -45,6 +45,7 @@ struct foreign_view {
         struct audit *a;
         struct ram_key_list keys;
         struct name_set names;
+        bool named; /* some RAM is a file with a name, which may have others */
         struct ram_user_list users;
         struct unix_sockets sockets;
         size_t unreadable;
@@ -81,6 +82,7 @@ static void ram_keys_read(struct foreign_view *v)
                                 continue;
                         *GROW(a->arena, &v->keys) = (struct ram_key){m->dev, m->ino, i};
                         *GROW(a->arena, &v->names) = m->name;
+                        v->named = v->named || (m->name[0] == '/' && !text_has_prefix(m->name, "/memfd:"));
                 }
         }
         if (v->keys.count == 0)
@@ -119,17 +121,27 @@ static void users_add(struct foreign_view *v, const struct process *p, uint64_t 
                         *GROW(v->a->arena, &v->users) = (struct ram_user){p, key->guest, fd, name};
 }
 
+static void unreadable_add(struct foreign_view *v, const struct process *p, int error)
+{
+        if (error < 0 && error != -ESRCH && p->pid != 1 && v->unreadable++ == 0)
+                v->error = error;
+}
+
 static void fd_look(struct foreign_view *v, const struct process *p, const struct fd *fd)
 {
         struct observed_stat st = fd->st;
         const char *name = fd->link;
+        int r;
 
-        if (!bsearch(&name, v->names.items, v->names.count, sizeof(name), by_name))
+        if (!(v->named && name[0] == '/') && !bsearch(&name, v->names.items, v->names.count, sizeof(name), by_name))
                 return;
-        if (fd->stat_error < 0 &&
-            observe_stat(v->a->observer, arena_printf(v->a->arena, "/proc/%d/fd/%d", p->pid, fd->number), &st) < 0)
-                return; /* closed meanwhile */
-        users_add(v, p, st.dev, st.ino, fd->number, fd->link);
+        r = fd->stat_error < 0
+                    ? observe_stat(v->a->observer, arena_printf(v->a->arena, "/proc/%d/fd/%d", p->pid, fd->number), &st)
+                    : 0;
+        if (r == 0)
+                users_add(v, p, st.dev, st.ino, fd->number, fd->link);
+        else if (r != -ENOENT) /* closed meanwhile */
+                unreadable_add(v, p, r);
 }
 
 static int by_user(const void *x, const void *y)
@@ -149,10 +161,8 @@ static void users_find(struct foreign_view *v)
 
         for (size_t i = 0; i < all->count && v->keys.count > 0; i++) {
                 const struct process *p = all->items[i];
-                int error = p->maps_error < 0 ? p->maps_error : p->fds_error;
 
-                if (error < 0 && error != -ESRCH && p->pid != 1 && v->unreadable++ == 0)
-                        v->error = error;
+                unreadable_add(v, p, p->maps_error < 0 ? p->maps_error : p->fds_error);
                 for (size_t k = 0; k < p->maps.count; k++)
                         if (p->maps.items[k].ino)
                                 users_add(v, p, p->maps.items[k].dev, p->maps.items[k].ino, -1, p->maps.items[k].name);
@@ -196,14 +206,34 @@ static char *user_question(struct audit *a, const struct ram_user *u)
                          : arena_printf(a->arena, "link /proc/%d/fd/%d", u->process->pid, u->fd);
 }
 
+/* "2" when every thread has a filter, else the first that is otherwise: of a process that was read in brief, too. */
+static const char *seccomp_of(struct audit *a, const struct process *p)
+{
+        struct name_list tids = {0};
+        const char *mode = NULL;
+
+        if (observe_list(a->observer, arena_printf(a->arena, "/proc/%d/task", p->pid), &tids) < 0)
+                return NULL;
+        for (size_t i = 0; i < tids.count; i++) {
+                struct answer status;
+                int r = observe(a->observer, &status, "read /proc/%d/task/%s/status", p->pid, tids.items[i]);
+                const char *own = r < 0 ? NULL : text_field(a->arena, status.bytes, "Seccomp:");
+
+                if (r == -ENOENT || r == -ESRCH)
+                        continue; /* that thread has ended */
+                if (!own || strcmp(own, "2") != 0)
+                        return own;
+                mode = own;
+        }
+        return mode;
+}
+
 /* Filtered, or confined by a label. *ret_text says how. */
 static bool is_sandboxed(struct audit *a, const struct process *p, char **ret_text)
 {
-        struct answer status;
-        char *mode, *label = mac_confining_label(a->observer, &a->host, p);
-        int r = observe(a->observer, &status, "read /proc/%d/status", p->pid);
+        char *label = mac_confining_label(a->observer, &a->host, p);
+        const char *mode = seccomp_of(a, p);
 
-        mode = r < 0 ? NULL : text_field(a->arena, status.bytes, "Seccomp:");
         *ret_text = arena_printf(a->arena, "%s: Seccomp: %s, label: %s", SHOW(a, p->comm), mode ? mode : "not known",
                                  label ? SHOW(a, label) : "none that confines");
         return (mode && strcmp(mode, "2") == 0) || label;
@@ -217,13 +247,21 @@ static int owner_of(const struct ram_user *u, const struct guest *g)
 
 #define EVERYBODY "maps and descriptors of every process but the first"
 
+static const struct mapping *ram_object(const struct guest *g)
+{
+        for (size_t i = 0; i < g->ram.count; i++)
+                if (g->ram.items[i].mapping->ino)
+                        return g->ram.items[i].mapping;
+        return NULL;
+}
+
 /* A guest about which nothing can be said has its finding after this. */
 static bool is_unknown(struct foreign_view *v, struct guest *g)
 {
         if (g->ram.count == 0)
                 finding_unknown(v->a, g, g->vmm->maps_error < 0 ? g->vmm->maps_error : -ENODATA,
                                 arena_printf(v->a->arena, "RAM in read /proc/%d/smaps", g->vmm->pid));
-        else if (v->unreadable > 0 && g->ram.items[0].mapping->ino)
+        else if (v->unreadable > 0 && ram_object(g))
                 finding_unknown(v->a, g, v->error, EVERYBODY);
         else
                 return false;
@@ -232,13 +270,16 @@ static bool is_unknown(struct foreign_view *v, struct guest *g)
 
 static const char *ram_name(const struct guest *g)
 {
-        return g->ram.items[0].mapping->ino ? g->ram.items[0].mapping->name : "anonymous memory";
+        const struct mapping *m = ram_object(g);
+
+        return m ? m->name : "anonymous memory";
 }
 
 static void foreign_judge(struct foreign_view *v, struct guest *g, const struct ram_user *const *users, size_t count)
 {
         struct audit *a = v->a;
         size_t strangers = 0, open = 0;
+        bool blind = v->unreadable > 0;
         struct finding *f;
 
         if (count == 0 && is_unknown(v, g))
@@ -248,14 +289,15 @@ static void foreign_judge(struct foreign_view *v, struct guest *g, const struct 
                 char *sandbox;
                 bool declared = is_declared(v, users[i]), closed = is_sandboxed(a, users[i]->process, &sandbox);
 
-                strangers += !declared;
+                strangers += !declared && v->sockets.error == 0;
+                blind = blind || (!declared && v->sockets.error < 0);
                 open += !closed;
                 if (i < SHOWN_MAX) {
                         finding_showf(a, f, owner_of(users[i], g), user_question(a, users[i]), "%s",
                                       SHOW(a, users[i]->name));
                         finding_showf(a, f, owner_of(users[i], g),
-                                      arena_printf(a->arena, "read /proc/%d/status", users[i]->process->pid), "%s; %s",
-                                      sandbox,
+                                      arena_printf(a->arena, "read /proc/%d/task/TID/status", users[i]->process->pid),
+                                      "%s; %s", sandbox,
                                       declared ? "the monitor's own, or connected with it"
                                                : "not connected with the monitor");
                 }
@@ -266,6 +308,15 @@ static void foreign_judge(struct foreign_view *v, struct guest *g, const struct 
                 f->verdict = f->unsoftened = VERDICT_FAIL;
                 f->text = arena_printf(a->arena, "A process that has nothing to do with %s has its RAM.",
                                        GUEST_MARK(a, g));
+        } else if (blind && count > 0) {
+                f->verdict = f->unsoftened = VERDICT_UNKNOWN;
+                f->needs = a->check->needs;
+                f->text = arena_printf(a->arena,
+                                       "Processes other than those of %s have its RAM, and not every process or "
+                                       "socket could be looked at.",
+                                       GUEST_MARK(a, g));
+                finding_show_error(a, f, EVIDENCE_OPERATOR, v->unreadable ? EVERYBODY : v->sockets.question,
+                                   v->unreadable ? v->error : v->sockets.error);
         } else if (open > 0) {
                 f->verdict = f->unsoftened = VERDICT_WARN;
                 f->text =
@@ -324,8 +375,8 @@ static void backend_report(struct foreign_view *v, const struct ram_user *users,
                         finding_showf(a, f, EVIDENCE_OPERATOR, user_question(a, &users[i]), "%s",
                                       SHOW(a, users[i].name));
         }
-        finding_showf(a, f, EVIDENCE_OPERATOR, arena_printf(a->arena, "read /proc/%d/status", users[0].process->pid),
-                      "%s", sandbox);
+        finding_showf(a, f, EVIDENCE_OPERATOR,
+                      arena_printf(a->arena, "read /proc/%d/task/TID/status", users[0].process->pid), "%s", sandbox);
 }
 
 void memory_backend_pairs(struct audit *a)
