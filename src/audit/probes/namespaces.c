@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "audit/probes/namespaces.h"
+#include "audit/probes/privileges.h"
 #include "audit/probes/tables.h"
 #include "audit/text.h"
 
@@ -24,14 +25,26 @@ struct own {
         const char *reach; /* what the host's namespace gives */
 };
 
+/* The numbers of the first namespaces (linux/nsfs.h, enum init_ns_ino); older kernels number some of them anew. */
+static const uint64_t first_ns[NS_COUNT] = {
+        [NS_IPC] = 0xefffffff,    [NS_UTS] = 0xeffffffe,  [NS_USER] = 0xeffffffd, [NS_PID] = 0xeffffffc,
+        [NS_CGROUP] = 0xeffffffb, [NS_TIME] = 0xeffffffa, [NS_NET] = 0xeffffff9,  [NS_MNT] = 0xeffffff8,
+};
+
 /*
  * Whether a process is in the host's namespace: 1 or 0, or a negative errno. Where the link may not be looked at, its
- * depth still tells that of PIDs: NSpid has a number for each namespace from the auditor's own down.
+ * depth still tells that of PIDs: NSpid has a number for each namespace from the auditor's own down. -EXDEV: it is not
+ * in this auditor's, which may itself not be the host's.
  */
 static int in_host(const struct audit *a, const struct process *p, enum ns_kind kind)
 {
-        if (p->ns_error[kind] == 0 && a->host.ns[kind] != 0)
-                return p->ns[kind] == a->host.ns[kind];
+        if (p->ns_error[kind] == 0 && a->host.ns[kind] != 0) {
+                if (p->ns[kind] == a->host.ns[kind])
+                        return 1;
+                if (a->host.ns_of_init || a->host.ns[kind] == first_ns[kind])
+                        return 0;
+                return kind == NS_PID && p->pid_depth > 1 ? 0 : -EXDEV;
+        }
         if (kind == NS_PID && p->pid_depth > 0)
                 return p->pid_depth == 1;
         return p->ns_error[kind] < 0 ? p->ns_error[kind] : -ENOENT;
@@ -59,6 +72,8 @@ static void own_namespace(struct audit *a, struct guest *g, const struct own *ow
                 const struct process *p = g->members.items[i].process;
                 int r = in_host(a, p, own->kind);
 
+                if (r == -ESRCH && p != g->vmm)
+                        continue; /* a helper may end */
                 if (r < 0)
                         unknown = p;
                 else if (r > 0 && !shared)
@@ -120,7 +135,7 @@ static void net_guest(struct audit *a, struct guest *g)
 
 /* Objects in this auditor's IPC namespace that belong to a user: shared memory, queues and semaphores
  * (proc_sysvipc(5)). */
-static size_t ipc_objects(struct audit *a, uint32_t uid)
+static int ipc_objects(struct audit *a, uint32_t uid, size_t *ret)
 {
         static const struct {
                 const char *file;
@@ -131,9 +146,10 @@ static size_t ipc_objects(struct audit *a, uint32_t uid)
         for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
                 struct answer table;
                 char *rest, *line;
+                int r = observe(a->observer, &table, "read /proc/sysvipc/%s", tables[i].file);
 
-                if (observe(a->observer, &table, "read /proc/sysvipc/%s", tables[i].file) < 0)
-                        continue;
+                if (r < 0)
+                        return r;
                 for (rest = table.bytes; (line = text_next_line(&rest));) {
                         char *end;
 
@@ -144,20 +160,30 @@ static size_t ipc_objects(struct audit *a, uint32_t uid)
                         n += strtoul(line, &end, 10) == uid && end != line; /* the heading has no number */
                 }
         }
-        return n;
+        *ret = n;
+        return 0;
 }
 
 static void ipc_guest(struct audit *a, struct guest *g)
 {
+        static const char question[] = "read /proc/sysvipc/shm, msg, sem";
         struct finding *f;
+        uint32_t uid;
+        size_t objects;
+        int r;
 
         own_namespace(a, g,
                       &(struct own){NS_IPC, VERDICT_WARN,
                                     "only permissions keep it from shared memory and queues of the host."});
         f = a->findings.items[a->findings.count - 1];
-        if (f->verdict == VERDICT_WARN && g->vmm->threads.count > 0)
-                finding_showf(a, f, GUEST_OWNER(g), "read /proc/sysvipc/shm, msg, sem", "objects of uid %u: %zu",
-                              g->vmm->threads.items[0].uid[1], ipc_objects(a, g->vmm->threads.items[0].uid[1]));
+        if (f->verdict != VERDICT_WARN || g->vmm->threads.count == 0)
+                return;
+        uid = g->vmm->threads.items[0].uid[1];
+        r = ipc_objects(a, uid, &objects);
+        if (r < 0)
+                finding_show_error(a, f, GUEST_OWNER(g), question, r);
+        else
+                finding_showf(a, f, GUEST_OWNER(g), question, "objects of uid %u: %zu", uid, objects);
 }
 
 static bool maps_every_id(const struct id_map *m)
@@ -167,22 +193,31 @@ static bool maps_every_id(const struct id_map *m)
 
 static void user_guest(struct audit *a, struct guest *g)
 {
-        const struct process *worst = g->vmm;
+        const struct process *worst = g->vmm, *unread = NULL;
         enum verdict v = VERDICT_PASS;
         struct finding *f;
+        int r = privileges_ids_hosts(a);
 
+        if (r < 0) {
+                finding_unknown(a, g, r, "read /proc/self/uid_map");
+                return;
+        }
         for (size_t i = 0; i < g->members.count; i++) {
                 const struct process *p = g->members.items[i].process;
 
-                if (p->uid_map_error < 0) {
-                        finding_unknown(a, g, p->uid_map_error,
-                                        arena_printf(a->arena, "read /proc/%d/uid_map", p->pid));
-                        return;
-                }
-                if (v == VERDICT_PASS && id_map_covers_host(&p->uid_map, 0)) {
+                if (p->uid_map_error == -ESRCH && p != g->vmm)
+                        continue; /* a helper may end */
+                if (p->uid_map_error < 0)
+                        unread = p;
+                else if (v == VERDICT_PASS && id_map_covers_host(&p->uid_map, 0)) {
                         v = VERDICT_WARN;
                         worst = p;
                 }
+        }
+        if (v == VERDICT_PASS && unread) {
+                finding_unknown(a, g, unread->uid_map_error,
+                                arena_printf(a->arena, "read /proc/%d/uid_map", unread->pid));
+                return;
         }
         if (v == VERDICT_PASS)
                 f = finding_add(a, v, g, "Every process of %s is in a user namespace that holds no root of the host.",
@@ -286,7 +321,6 @@ const struct check checks_namespaces[] = {
                 .source = "network_namespaces(7), unix(7); Firecracker docs/jailer.md, --netns",
                 .remedy = "start the monitor in an empty network namespace, and pass it the open tap device",
                 .needs = NEEDS_PTRACE,
-                .softened = LAYER_BIT(LAYER_NETNS),
                 .guest = net_guest,
                 .pairs = namespaces_net_pairs,
         },
@@ -317,7 +351,6 @@ const struct check checks_namespaces[] = {
                 .source = "user_namespaces(7); crosvm documentation, appendix Minijail",
                 .remedy = "start the monitor with clone(CLONE_NEWUSER), mapped to ids of its own",
                 .needs = "",
-                .softened = LAYER_BIT(LAYER_USERNS),
                 .guest = user_guest,
         },
         {
@@ -330,7 +363,6 @@ const struct check checks_namespaces[] = {
                 .source = "namespaces(7)",
                 .remedy = "unshare(CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWTIME) before the monitor starts",
                 .needs = NEEDS_PTRACE,
-                .softened = 0,
                 .guest = rest_guest,
         },
         {
