@@ -146,6 +146,9 @@ void finding_show_error(struct audit *a, struct finding *f, int owner, const cha
  * -ESRCH, which makes it NA). */
 struct finding *finding_unknown(struct audit *a, const struct guest *g, int error, const char *question);
 
+/* The same of a finding that is there already, with evidence. */
+void finding_turn_unknown(struct audit *a, struct finding *f, const struct guest *g, int error, const char *question);
+
 /* The text by which a finding refers to a guest: printable, short-lived only in the arena. */
 #define GUEST_MARK(a, g) arena_printf((a)->arena, "\001%zu\002", (g)->index)
 #define GUEST_OWNER(g)   ((int)(g)->index)

@@ -106,16 +106,23 @@ void finding_show_error(struct audit *a, struct finding *f, int owner, const cha
         finding_showf(a, f, owner, question, "error: %s", strerror(-error));
 }
 
-struct finding *finding_unknown(struct audit *a, const struct guest *g, int error, const char *question)
+void finding_turn_unknown(struct audit *a, struct finding *f, const struct guest *g, int error, const char *question)
 {
         bool ended = error == -ESRCH;
-        struct finding *f = finding_add(a, ended ? VERDICT_NA : VERDICT_UNKNOWN, g,
-                                        ended ? "It ended while it was looked at." : "It could not be determined.");
 
+        f->verdict = f->unsoftened = ended ? VERDICT_NA : VERDICT_UNKNOWN;
+        f->text = arena_text(a->arena, ended ? "It ended while it was looked at." : "It could not be determined.");
         if (!ended)
                 f->needs = a->check->needs && a->check->needs[0] ? a->check->needs : NULL;
         f->unread = g && !ended;
         finding_show_error(a, f, g ? GUEST_OWNER(g) : EVIDENCE_HOST, question, error);
+}
+
+struct finding *finding_unknown(struct audit *a, const struct guest *g, int error, const char *question)
+{
+        struct finding *f = finding_add(a, VERDICT_UNKNOWN, g, "%s", "");
+
+        finding_turn_unknown(a, f, g, error, question);
         return f;
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "audit/probes/memory.h"
+#include "audit/probes/rows.h"
 #include "audit/text.h"
 #include "base/cleanup.h"
 
@@ -36,15 +37,13 @@ static bool mergeable(const struct mapping *m)
         return m->vm_flags & VM_MERGEABLE;
 }
 
-/* Bytes of a guest's memory that merging may touch, and that it has. false: cannot be seen. */
-static bool guest_mergeable(const struct guest *g, uint64_t *ret_bytes, uint64_t *ret_merged_kb)
+/* Bytes of a guest's memory that merging may touch, and that it has. */
+static void guest_mergeable(const struct guest *g, uint64_t *ret_bytes, uint64_t *ret_merged_kb)
 {
         *ret_bytes = *ret_merged_kb = 0;
         for (size_t i = 0; i < g->members.count; i++) {
                 const struct process *p = g->members.items[i].process;
 
-                if (p->maps_error < 0)
-                        return false;
                 for (size_t k = 0; k < p->maps.count; k++) {
                         const struct mapping *m = &p->maps.items[k];
 
@@ -52,7 +51,6 @@ static bool guest_mergeable(const struct guest *g, uint64_t *ret_bytes, uint64_t
                         *ret_merged_kb += m->ksm_kb;
                 }
         }
-        return true;
 }
 
 static void ksm_show(struct audit *a, struct finding *f, const struct ksm *k)
@@ -80,10 +78,9 @@ void memory_ksm_host(struct audit *a)
         for (size_t i = 0; i < a->inv.guests.count; i++) {
                 uint64_t bytes, merged_kb;
 
-                if (!guest_mergeable(a->inv.guests.items[i], &bytes, &merged_kb))
-                        unknown++;
-                else
-                        able += bytes > 0;
+                guest_mergeable(a->inv.guests.items[i], &bytes, &merged_kb);
+                able += bytes > 0;
+                unknown += MEMBERS_UNREAD(a->inv.guests.items[i], maps_error) != NULL;
         }
         if (k.run == KSM_RUNNING && able > 0)
                 f = finding_add(a, VERDICT_FAIL, NULL,
@@ -138,24 +135,17 @@ static void ksm_show_guest(struct audit *a, struct finding *f, const struct gues
 
 void memory_ksm_guest(struct audit *a, struct guest *g)
 {
+        const struct process *unread = MEMBERS_UNREAD(g, maps_error);
         uint64_t bytes, merged_kb;
         struct finding *f;
         struct ksm k;
 
-        for (size_t i = 0; i < g->members.count; i++) {
-                const struct process *p = g->members.items[i].process;
-
-                if (p->maps_error < 0) {
-                        finding_unknown(a, g, p->maps_error, arena_printf(a->arena, "read /proc/%d/smaps", p->pid));
-                        return;
-                }
-        }
         ksm_read(a, &k);
         if (k.error < 0 && k.error != -ENOENT) {
                 finding_unknown(a, g, k.error, k.question);
                 return;
         }
-        (void)guest_mergeable(g, &bytes, &merged_kb);
+        guest_mergeable(g, &bytes, &merged_kb);
         if (merged_kb > 0)
                 f = finding_add(a, VERDICT_FAIL, g,
                                 "%llu kB of %s's memory are merged with equal pages of other memory.",
@@ -177,4 +167,7 @@ void memory_ksm_guest(struct audit *a, struct guest *g)
                       g->members.count, (unsigned long long)(bytes >> 10), (unsigned long long)merged_kb);
         if (k.error == 0)
                 ksm_show(a, f, &k);
+        if (unread && f->verdict != VERDICT_FAIL)
+                finding_turn_unknown(a, f, g, unread->maps_error,
+                                     arena_printf(a->arena, "read /proc/%d/smaps", unread->pid));
 }

@@ -7,6 +7,7 @@
 
 #include "audit/probes/inventory.h"
 #include "audit/probes/memory.h"
+#include "audit/probes/rows.h"
 #include "audit/text.h"
 
 /* ---- program ---- */
@@ -73,15 +74,13 @@ static void exe_show(struct audit *a, struct finding *f, const struct guest *g, 
 static void exe_guest(struct audit *a, struct guest *g, struct program_list *programs)
 {
         enum verdict worst = VERDICT_PASS;
-        const struct process *unread = NULL;
+        const struct process *unread = MEMBERS_UNREAD(g, exe_error);
         struct finding *f;
 
         for (size_t i = 0; i < g->members.count; i++) {
                 const struct process *p = g->members.items[i].process;
 
-                if (p->exe_error < 0)
-                        unread = p;
-                else
+                if (p->exe_error == 0)
                         worst = verdict_worse(worst, exe_verdict(p));
         }
         if (unread && worst != VERDICT_FAIL) {
@@ -200,6 +199,7 @@ void process_dumpable_guest(struct audit *a, struct guest *g)
 
 void process_traced_guest(struct audit *a, struct guest *g)
 {
+        const struct process *unread = MEMBERS_UNREAD(g, threads_error);
         const struct thread *first = NULL;
         size_t traced = 0, threads = 0;
         struct finding *f;
@@ -207,10 +207,6 @@ void process_traced_guest(struct audit *a, struct guest *g)
         for (size_t i = 0; i < g->members.count; i++) {
                 const struct process *p = g->members.items[i].process;
 
-                if (p->threads_error < 0) {
-                        finding_unknown(a, g, p->threads_error, arena_printf(a->arena, "list /proc/%d/task", p->pid));
-                        return;
-                }
                 for (size_t k = 0; k < p->threads.count; k++, threads++)
                         if (p->threads.items[k].tracer != 0) {
                                 first = first ? first : &p->threads.items[k];
@@ -220,7 +216,10 @@ void process_traced_guest(struct audit *a, struct guest *g)
         if (traced > 0)
                 f = finding_add(a, VERDICT_FAIL, g, "%zu of %zu threads of %s have a debugger attached.", traced,
                                 threads, GUEST_MARK(a, g));
-        else
+        else if (unread) {
+                finding_unknown(a, g, unread->threads_error, arena_printf(a->arena, "list /proc/%d/task", unread->pid));
+                return;
+        } else
                 f = finding_add(a, VERDICT_PASS, g, "None of the %zu threads of %s has a debugger attached.", threads,
                                 GUEST_MARK(a, g));
         if (!first)

@@ -1,5 +1,6 @@
 #include "audit/probes/rows.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,4 +54,16 @@ void row_concern(struct audit *a, struct finding *f, const struct row *r)
         for (size_t i = 0; i < a->inv.guests.count; i++)
                 if (r->has[i])
                         *GROW(a->arena, &f->guests) = i; /* none is twice: finding_concern() would look */
+}
+
+const struct process *members_unread(const struct guest *g, size_t part)
+{
+        for (size_t i = 0; i < g->members.count; i++) {
+                const struct process *p = g->members.items[i].process;
+                int error = *(const int *)((const char *)p + part);
+
+                if (error < 0 && (error != -ESRCH || p == g->vmm))
+                        return p;
+        }
+        return NULL;
 }

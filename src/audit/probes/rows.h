@@ -28,3 +28,10 @@ void rows_merge(struct audit *a, struct row_list *l);
 
 /* Makes every guest of the row a concern of f. */
 void row_concern(struct audit *a, struct finding *f, const struct row *r);
+
+/*
+ * The first process of the guest whose part (threads_error, fds_error, ...) could not be read, or NULL: what is bad in
+ * the others is told first. A helper that has ended (-ESRCH) is none any more; when the monitor has, it is that.
+ */
+#define MEMBERS_UNREAD(g, part) members_unread((g), offsetof(struct process, part))
+const struct process *members_unread(const struct guest *g, size_t part);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "audit/audit.h"
+#include "audit/probes/rows.h"
 #include "audit/probes/tables.h"
 #include "audit/text.h"
 #include "base/cleanup.h"
@@ -38,17 +39,10 @@ static void seccomp_count(struct audit *a, struct finding *f, const struct guest
 
 static void seccomp_guest(struct audit *a, struct guest *g)
 {
+        const struct process *unread = MEMBERS_UNREAD(g, threads_error);
         struct thread_count n = {0};
         struct finding *f;
 
-        for (size_t i = 0; i < g->members.count; i++) {
-                const struct process *p = g->members.items[i].process;
-
-                if (p->threads_error < 0) {
-                        finding_unknown(a, g, p->threads_error, arena_printf(a->arena, "list /proc/%d/task", p->pid));
-                        return;
-                }
-        }
         f = finding_add(a, VERDICT_PASS, g, "Every thread of every process of %s has a system-call filter.",
                         GUEST_MARK(a, g));
         for (size_t i = 0; i < g->members.count; i++)
@@ -56,6 +50,9 @@ static void seccomp_guest(struct audit *a, struct guest *g)
         finding_showf(a, f, GUEST_OWNER(g), "Seccomp: of /proc/PID/task/TID/status of every thread",
                       "%zu processes: %zu threads filtered, %zu without a filter, %zu of the kernel's own",
                       g->members.count, n.filtered, n.bare, n.workers);
+        if (n.bare == 0 && unread)
+                finding_turn_unknown(a, f, g, unread->threads_error,
+                                     arena_printf(a->arena, "list /proc/%d/task", unread->pid));
         if (n.bare == 0)
                 return;
         f->verdict = f->unsoftened = VERDICT_FAIL;
@@ -171,17 +168,10 @@ static void landlock_guest(struct audit *a, struct guest *g)
 
 static void uring_guest(struct audit *a, struct guest *g)
 {
+        const struct process *unread = MEMBERS_UNREAD(g, fds_error);
         struct finding *f;
         size_t rings = 0;
 
-        for (size_t i = 0; i < g->members.count; i++) {
-                const struct process *p = g->members.items[i].process;
-
-                if (p->fds_error < 0) {
-                        finding_unknown(a, g, p->fds_error, arena_printf(a->arena, "list /proc/%d/fd", p->pid));
-                        return;
-                }
-        }
         f = finding_add(a, VERDICT_PASS, g, "No process of %s has an io_uring.", GUEST_MARK(a, g));
         for (size_t i = 0; i < g->members.count; i++) {
                 const struct process *p = g->members.items[i].process;
@@ -195,6 +185,9 @@ static void uring_guest(struct audit *a, struct guest *g)
         }
         finding_showf(a, f, GUEST_OWNER(g), "links of /proc/PID/fd of every process", "%zu processes, %zu rings",
                       g->members.count, rings);
+        if (rings == 0 && unread)
+                finding_turn_unknown(a, f, g, unread->fds_error,
+                                     arena_printf(a->arena, "list /proc/%d/fd", unread->pid));
         if (rings == 0)
                 return;
         f->verdict = f->unsoftened = VERDICT_WARN;
