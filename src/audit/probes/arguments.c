@@ -102,6 +102,27 @@ static void cmdline_unknown(struct audit *a, struct guest *g, const struct proce
         finding_unknown(a, g, -ENODATA, arena_printf(a->arena, "read /proc/%d/cmdline", p->pid));
 }
 
+/* A monitor without a command line hides it; another process may have none. false, with a finding. */
+static bool cmdlines_known(struct audit *a, struct guest *g)
+{
+        if (g->vmm->argc == 0) {
+                cmdline_unknown(a, g, g->vmm);
+                return false;
+        }
+        for (size_t i = 1; i < g->members.count; i++) {
+                const struct process *p = g->members.items[i].process;
+                char *question = arena_printf(a->arena, "read /proc/%d/cmdline", p->pid);
+                struct answer again;
+                int r = p->argc > 0 ? 0 : observe(a->observer, &again, "%s", question);
+
+                if (r < 0 && r != -ESRCH) {
+                        finding_unknown(a, g, r, question);
+                        return false;
+                }
+        }
+        return true;
+}
+
 void arguments_secrets_guest(struct audit *a, struct guest *g)
 {
         struct finding *f = NULL;
@@ -127,12 +148,8 @@ void arguments_secrets_guest(struct audit *a, struct guest *g)
                                       "argument %zu: %s (value not shown)", k, what);
                 }
         }
-        if (f)
+        if (f || !cmdlines_known(a, g))
                 return;
-        if (g->vmm->argc == 0) {
-                cmdline_unknown(a, g, g->vmm);
-                return;
-        }
         f = finding_add(a, VERDICT_PASS, g, "No command line of %s holds what looks like a secret.", GUEST_MARK(a, g));
         finding_showf(a, f, GUEST_OWNER(g), arena_printf(a->arena, "read /proc/%d/cmdline", g->vmm->pid),
                       "%zu processes with %zu arguments", g->members.count, arguments);

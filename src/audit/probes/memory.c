@@ -121,7 +121,7 @@ const struct check checks_memory[] = {
                 .claim = "Nobody can cut a guest's RAM short under it.",
                 .examined =
                         "seals of the memory object that is RAM, by every descriptor of it that a process of the guest holds",
-                .rule = "F_SEAL_SHRINK, F_SEAL_GROW and F_SEAL_SEAL set, or no descriptor held PASS; else WARN; anonymous memory NA",
+                .rule = "F_SEAL_SHRINK, F_SEAL_GROW and F_SEAL_SEAL set, or no descriptor held of memory without a name PASS; else WARN; anonymous memory NA",
                 .source = "memfd_create(2), File sealing",
                 .remedy = "seal the memory file (QEMU: -object memory-backend-memfd,seal=on)",
                 .needs = "root",
@@ -147,7 +147,7 @@ const struct check checks_memory[] = {
                 .worst = VERDICT_FAIL,
                 .claim = "A crash of a guest's process does not write its RAM out.",
                 .examined =
-                        "VmFlags (dd) of RAM in every process of the guest, coredump_filter, dumpability, RLIMIT_CORE, core_pattern",
+                        "VmFlags (dd) of RAM in every process of the guest, coredump_filter, dumpability, fs.suid_dumpable, RLIMIT_CORE, core_pattern",
                 .rule = "RAM left out of dumps, or no dump PASS; a dump to the host's disk or handler WARN; to a file of a user that "
                         "another guest has, too FAIL",
                 .source = "core(5); madvise(2), MADV_DONTDUMP; qemu(1), -machine dump-guest-core",
@@ -161,8 +161,8 @@ const struct check checks_memory[] = {
                 .severity = SEVERITY_MEDIUM,
                 .worst = VERDICT_WARN,
                 .claim = "The host's memory corrects flipped bits, and has seen none.",
-                .examined = "/sys/devices/system/edac/mc/mc*: mode, ce_count, ue_count",
-                .rule = "errors counted, or modules without correction WARN; no driver, or a host that is a virtual machine UNKNOWN",
+                .examined = "/sys/devices/system/edac/mc/mc*: mode of every module, ce_count, ue_count",
+                .rule = "errors counted, or modules without correction WARN; no driver, no mode, or a host that is a virtual machine UNKNOWN",
                 .source = "Documentation/driver-api/edac.rst; Firecracker docs/prod-host-setup.md, Rowhammer",
                 .remedy = "ECC memory with an EDAC driver; replace modules that err; look for guests that hammer",
                 .needs = "",

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "audit/probes/memory.h"
+#include "audit/probes/rows.h"
 #include "audit/text.h"
 #include "base/cleanup.h"
 
@@ -99,11 +100,6 @@ static void swap_read(struct audit *a, struct swap *ret)
         }
 }
 
-static bool is_huge(const struct mapping *m)
-{
-        return text_has_prefix(m->name, "/anon_hugepage") || text_has_prefix(m->name, "/dev/hugepages/");
-}
-
 /* The cgroup of the unified hierarchy lets its processes swap nothing. */
 static bool swap_forbidden(struct audit *a, const struct guest *g, char **ret_question)
 {
@@ -122,9 +118,12 @@ static void swap_guest(struct audit *a, struct guest *g, const struct swap *s)
         bool stays = g->ram.count > 0;
         uint64_t swapped_kb = 0;
         char *question = NULL;
+        bool known = g->ram.count > 0;
         struct finding *f;
 
-        if (s->worst == SWAP_PLAIN && g->ram.count == 0) {
+        for (size_t i = 0; i < g->ram.count; i++)
+                known = known && g->ram.items[i].mapping->smaps;
+        if (s->worst == SWAP_PLAIN && !known) {
                 finding_unknown(a, g, g->vmm->maps_error < 0 ? g->vmm->maps_error : -ENODATA,
                                 arena_printf(a->arena, "RAM in read /proc/%d/smaps", g->vmm->pid));
                 return;
@@ -133,7 +132,7 @@ static void swap_guest(struct audit *a, struct guest *g, const struct swap *s)
                 const struct mapping *m = g->ram.items[i].mapping;
 
                 swapped_kb += m->swap_kb;
-                stays = stays && ((m->vm_flags & VM_LOCKED) || is_huge(m));
+                stays = stays && ((m->vm_flags & VM_LOCKED) || (m->vm_flags & VM_HUGETLB));
         }
         if (s->worst == SWAP_NONE)
                 f = finding_add(a, VERDICT_PASS, g, "RAM of %s is never swapped out: this host has no swap space.",
@@ -191,7 +190,7 @@ static unsigned int filter_bit(const struct mapping *m)
 {
         bool shared = m->perms[3] == 's';
 
-        if (is_huge(m))
+        if ((m->vm_flags & VM_HUGETLB))
                 return shared ? 6 : 5;
         if (!shared)
                 return 0;
@@ -260,6 +259,7 @@ static enum verdict core_process(struct audit *a, struct finding *f, const struc
         char *question = arena_printf(a->arena, "read /proc/%d/coredump_filter", p->pid);
         enum dumpable d = memory_dumpable(p);
         const struct mapping *m;
+        int64_t suid = 2;
         enum verdict v;
 
         /* A filter that cannot be read is taken for one that lets all through. */
@@ -276,8 +276,14 @@ static enum verdict core_process(struct audit *a, struct finding *f, const struc
                       d == DUMPABLE_NO    ? "not dumpable"
                       : d == DUMPABLE_YES ? "dumpable"
                                           : "whether it is dumpable is not known");
-        if (d == DUMPABLE_NO)
-                return VERDICT_PASS;
+        /* One that may be dumped for root alone looks the same, and is with fs.suid_dumpable=2 (core(5)). */
+        if (d == DUMPABLE_NO) {
+                (void)observe_number(a->observer, "/proc/sys/fs/suid_dumpable", &suid);
+                finding_showf(a, f, EVIDENCE_HOST, "read /proc/sys/fs/suid_dumpable", "%s",
+                              suid == 0 || suid == 1 ? "0 or 1" : "2, or not known");
+                if (suid == 0 || suid == 1)
+                        return VERDICT_PASS;
+        }
         if (!core_limit_read(p, &c->limit)) {
                 finding_showf(a, f, GUEST_OWNER(g), arena_printf(a->arena, "read /proc/%d/limits", p->pid),
                               "not readable");
@@ -286,11 +292,14 @@ static enum verdict core_process(struct audit *a, struct finding *f, const struc
         finding_showf(a, f, GUEST_OWNER(g), arena_printf(a->arena, "read /proc/%d/limits", p->pid),
                       "Max core file size: %" PRIu64, c->limit);
         v = core_goes(a, g, p, c);
-        return d == DUMPABLE_UNKNOWN && p->environ_error < 0 && v != VERDICT_PASS ? VERDICT_UNKNOWN : v;
+        if (v == VERDICT_PASS || (d != DUMPABLE_NO && p->environ_error == 0))
+                return v;
+        return VERDICT_UNKNOWN;
 }
 
 void memory_core_guest(struct audit *a, struct guest *g)
 {
+        const struct process *unread = MEMBERS_UNREAD(g, maps_error);
         enum verdict worst = VERDICT_PASS;
         struct core c = {0};
         struct finding *f;
@@ -308,6 +317,11 @@ void memory_core_guest(struct audit *a, struct guest *g)
         f = finding_add(a, VERDICT_PASS, g, "No core dump of a process of %s holds its RAM.", GUEST_MARK(a, g));
         for (size_t i = 0; i < g->members.count; i++)
                 worst = verdict_worse(worst, core_process(a, f, g, g->members.items[i].process, &c));
+        if (unread)
+                worst = verdict_worse(worst, VERDICT_UNKNOWN);
+        if (unread)
+                finding_show_error(a, f, GUEST_OWNER(g), arena_printf(a->arena, "read /proc/%d/smaps", unread->pid),
+                                   unread->maps_error);
         finding_showf(a, f, GUEST_OWNER(g), arena_printf(a->arena, "read /proc/%d/smaps", g->vmm->pid),
                       "mappings of RAM: %zu, %s", g->ram.count,
                       dumped_find(g, g->vmm, UINT64_MAX) ? "not all of them with dd in VmFlags"
@@ -340,27 +354,54 @@ void memory_core_guest(struct audit *a, struct guest *g)
 struct ecc {
         size_t controllers;
         int64_t corrected, uncorrected;
-        bool without; /* a controller whose modules correct nothing */
+        bool without; /* modules that correct nothing */
+        bool unknown; /* a module or a count that was not told */
         char *text;
 };
 
+static void modules_read(struct audit *a, const char *base, struct ecc *e)
+{
+        static const char *const kinds[][2] = {{"dimm", "dimm_edac_mode"},
+                                               {"rank", "dimm_edac_mode"},
+                                               {"csrow", "edac_mode"}};
+        struct name_list names = {0};
+        size_t seen = 0;
+
+        (void)observe_list(a->observer, base, &names);
+        for (size_t k = 0; k < ARRAY_LEN(kinds) && seen == 0; k++) /* each names all modules in its own way */
+                for (size_t i = 0; i < names.count; i++) {
+                        const char *name = names.items[i];
+                        char *mode;
+
+                        if (!text_has_prefix(name, kinds[k][0]) || name[strlen(kinds[k][0])] < '0' ||
+                            name[strlen(kinds[k][0])] > '9')
+                                continue;
+                        mode = observe_line(a->observer, arena_printf(a->arena, "%s/%s/%s", base, name, kinds[k][1]),
+                                            NULL);
+                        seen++;
+                        e->without = e->without || (mode && strcmp(mode, "None") == 0);
+                        e->unknown = e->unknown || !mode || strcmp(mode, "Unknown") == 0;
+                        e->text = arena_printf(a->arena, "%s %s: %s;", e->text, name, mode ? mode : "not known");
+                }
+        e->unknown = e->unknown || seen == 0;
+}
+
 static void controller_read(struct audit *a, const char *name, struct ecc *e)
 {
-        static const char *const modes[] = {"dimm0/dimm_edac_mode", "rank0/dimm_edac_mode", "csrow0/edac_mode"};
-        char *base = arena_printf(a->arena, EDAC "/%s", name), *kind, *mode = NULL;
+        char *base = arena_printf(a->arena, EDAC "/%s", name), *kind;
         int64_t corrected = 0, uncorrected = 0;
 
         kind = observe_line(a->observer, arena_printf(a->arena, "%s/mc_name", base), NULL);
-        for (size_t i = 0; i < ARRAY_LEN(modes) && !mode; i++)
-                mode = observe_line(a->observer, arena_printf(a->arena, "%s/%s", base, modes[i]), NULL);
-        (void)observe_number(a->observer, arena_printf(a->arena, "%s/ce_count", base), &corrected);
-        (void)observe_number(a->observer, arena_printf(a->arena, "%s/ue_count", base), &uncorrected);
+        e->unknown = observe_number(a->observer, arena_printf(a->arena, "%s/ce_count", base), &corrected) < 0 ||
+                     observe_number(a->observer, arena_printf(a->arena, "%s/ue_count", base), &uncorrected) < 0 ||
+                     e->unknown;
         e->controllers++;
         e->corrected += corrected;
         e->uncorrected += uncorrected;
-        e->without = e->without || (mode && strcmp(mode, "None") == 0);
-        e->text = arena_printf(a->arena, "%s%s %s: mode %s, ce_count %" PRId64 ", ue_count %" PRId64 "\n", e->text,
-                               name, kind ? kind : "?", mode ? mode : "?", corrected, uncorrected);
+        e->text = arena_printf(a->arena, "%s%s %s: ce_count %" PRId64 ", ue_count %" PRId64 ";", e->text, name,
+                               kind ? kind : "?", corrected, uncorrected);
+        modules_read(a, base, e);
+        e->text = arena_printf(a->arena, "%s\n", e->text);
 }
 
 void memory_ecc_host(struct audit *a)
@@ -401,7 +442,12 @@ void memory_ecc_host(struct audit *a)
         else if (e.corrected > 0 || e.uncorrected > 0)
                 f = finding_add(a, VERDICT_WARN, NULL,
                                 "Memory of this host has had errors: a module fails, or somebody hammers its rows.");
-        else
+        else if (e.unknown) {
+                f = finding_add(
+                        a, VERDICT_UNKNOWN, NULL,
+                        "Whether all memory of this host corrects errors, and how many there were, is not told.");
+                f->needs = "an EDAC driver that knows the memory modules";
+        } else
                 f = finding_add(a, VERDICT_PASS, NULL, "Memory of this host corrects errors, and has had none.");
         finding_show(a, f, EVIDENCE_HOST, "mc_name, edac_mode, ce_count, ue_count below " EDAC, e.text, strlen(e.text));
 }

@@ -8,6 +8,7 @@
 
 #include "audit/probes/memory.h"
 #include "audit/text.h"
+#include "base/cleanup.h"
 
 #ifndef F_SEAL_SEAL
 #define F_SEAL_SEAL   0x1 /* fcntl(2) */
@@ -166,11 +167,45 @@ void memory_descriptor_guest(struct audit *a, struct guest *g)
 
 /* ---- MEM-SEALS ---- */
 
+/* Memory that never had a name, or that of System V, which has no size to change. */
+static bool is_nameless(const struct mapping *m)
+{
+        static const char *const prefixes[] = {"/memfd:", "/dev/zero", "/anon_hugepage", "/SYSV"};
+
+        for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
+                if (text_has_prefix(m->name, prefixes[i]) && text_has_suffix(m->name, " (deleted)"))
+                        return true;
+        return false;
+}
+
+/* RAM is a file that can be opened by its name: 1, 0, or why that is not known. */
+static int ram_named(struct audit *a, const struct guest *g, char **ret_question)
+{
+        for (size_t i = 0; i < g->ram.count; i++) {
+                const struct mapping *m = g->ram.items[i].mapping;
+                struct observed_stat st;
+                int r;
+
+                if (!m->ino || is_nameless(m))
+                        continue;
+                *ret_question = arena_printf(a->arena, "stat /proc/%d/map_files/%" PRIx64 "-%" PRIx64, g->vmm->pid,
+                                             m->start, m->end);
+                if (!text_has_suffix(m->name, " (deleted)"))
+                        return 1;
+                r = observe_stat(a->observer, *ret_question + strlen("stat "), &st);
+                if (r < 0 || st.nlink > 0)
+                        return r < 0 ? r : 1;
+        }
+        return 0;
+}
+
 void memory_seals_guest(struct audit *a, struct guest *g)
 {
         struct holding_list l;
         struct finding *f;
         bool sealed = true;
+        char *question = NULL;
+        int named;
 
         if (!holdings_read(a, g, &l))
                 return;
@@ -186,17 +221,16 @@ void memory_seals_guest(struct audit *a, struct guest *g)
                         GUEST_MARK(a, g));
         ram_show(a, f, g);
         for (size_t i = 0; i < l.count; i++) {
-                char *question = arena_printf(a->arena, "seals %d %d", l.items[i].process->pid, l.items[i].fd->number);
                 struct answer answer;
-                int r = observe(a->observer, &answer, "%s", question);
-                long seals = r < 0 ? 0 : strtol(answer.bytes, NULL, 10);
+                long seals;
+                int r;
+
+                question = arena_printf(a->arena, "seals %d %d", l.items[i].process->pid, l.items[i].fd->number);
+                r = observe(a->observer, &answer, "%s", question);
+                seals = r < 0 ? 0 : strtol(answer.bytes, NULL, 10);
 
                 if (r < 0 && r != -EINVAL) { /* -EINVAL: of a file that cannot be sealed */
-                        f->verdict = f->unsoftened = r == -ESRCH ? VERDICT_NA : VERDICT_UNKNOWN;
-                        f->text = arena_text(a->arena, r == -ESRCH ? "It ended while it was looked at."
-                                                                   : "It could not be determined.");
-                        f->needs = r == -ESRCH ? NULL : a->check->needs;
-                        finding_show_error(a, f, GUEST_OWNER(g), question, r);
+                        finding_turn_unknown(a, f, g, r, question);
                         return;
                 }
                 sealed = sealed && (seals & SEALS_WANTED) == SEALS_WANTED;
@@ -209,12 +243,17 @@ void memory_seals_guest(struct audit *a, struct guest *g)
                                       seals & F_SEAL_SEAL ? " SEAL" : "", seals & F_SEAL_SHRINK ? " SHRINK" : "",
                                       seals & F_SEAL_GROW ? " GROW" : "");
         }
-        if (sealed)
+        named = l.count == 0 ? ram_named(a, g, &question) : 0;
+        if (named < 0)
+                finding_turn_unknown(a, f, g, named, question);
+        if (named < 0 || (sealed && named == 0))
                 return;
         f->verdict = f->unsoftened = VERDICT_WARN;
         f->text = arena_printf(
                 a->arena,
-                "Who holds the file that is %s's RAM can cut it short, which kills every process that then "
-                "touches what is gone.",
+                named ? "RAM of %s is a file with a name: who may write to it can cut it short, which kills every process "
+                        "that then touches what is gone."
+                      : "Who holds the file that is %s's RAM can cut it short, which kills every process that then "
+                        "touches what is gone.",
                 GUEST_MARK(a, g));
 }
