@@ -216,7 +216,8 @@ static void vmscape_absent(struct audit *a, int error)
 static void vmscape_host(struct audit *a)
 {
         int r;
-        char *line = cpu_vulnerability(a, "vmscape", &r), *spectre = cpu_vulnerability(a, "spectre_v2", NULL);
+        int spectre_error;
+        char *line = cpu_vulnerability(a, "vmscape", &r), *spectre = cpu_vulnerability(a, "spectre_v2", &spectre_error);
         enum verdict v = line ? cpu_line_verdict(a, line) : VERDICT_UNKNOWN;
         struct finding *f;
         struct smt smt;
@@ -227,6 +228,12 @@ static void vmscape_host(struct audit *a)
                 return;
         }
         smt_read(a, &smt);
+        if (v == VERDICT_PASS && text_has_prefix(line, "Mitigation") && (smt.error < 0 || (smt.active && !spectre))) {
+                finding_unknown(a, NULL, smt.error < 0 ? smt.error : spectre_error,
+                                smt.error < 0 ? "read /sys/devices/system/cpu/smt/active"
+                                              : "read " VULNERABILITIES "/spectre_v2");
+                return;
+        }
         /* Without a word about STIBP it is implied by enhanced IBRS (stibp_state()). */
         across = v == VERDICT_PASS && smt.active && text_has_prefix(line, "Mitigation") && spectre &&
                  (strstr(spectre, "STIBP: disabled") || strstr(spectre, "STIBP: conditional"));

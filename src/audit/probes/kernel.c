@@ -89,28 +89,39 @@ static void yama_host(struct audit *a)
 
 /* ---- debugfs ---- */
 
-static void debugfs_host(struct audit *a)
+static bool has_mount(const struct mount_list *l, int id)
 {
-        struct mount_list mounts = {0};
-        struct observed_stat st;
-        size_t seen = 0;
-        struct finding *f;
-        int r = mount_list_read(a->observer, "/proc/self/mountinfo", &mounts);
+        for (size_t i = 0; i < l->count; i++)
+                if (l->items[i].id == id)
+                        return true;
+        return false;
+}
 
-        if (r < 0) {
-                finding_unknown(a, NULL, r, "read /proc/self/mountinfo");
-                return;
-        }
-        for (size_t i = 0; i < mounts.count; i++) {
-                const struct mount *m = &mounts.items[i];
-                char *question = arena_printf(a->arena, "stat %s", m->point);
+/* Judges the mounts of debugfs that process PID sees below root, but for those of which others has the same. Returns
+ * how many mounts it sees, or a negative errno with its finding left. */
+static ssize_t debugfs_judge(struct audit *a, const char *pid, const char *root, struct mount_list *ret,
+                             const struct mount_list *others, size_t *ret_seen)
+{
+        char *path = arena_printf(a->arena, "/proc/%s/mountinfo", pid);
+        int r = mount_list_read(a->observer, path, ret);
 
-                if (strcmp(m->type, "debugfs") != 0)
+        if (r < 0)
+                finding_unknown(a, NULL, r, arena_printf(a->arena, "read %s", path));
+        for (size_t i = 0; r == 0 && i < ret->count; i++) {
+                const struct mount *m = &ret->items[i];
+                struct observed_stat st;
+                struct finding *f;
+                char *question;
+                int error;
+
+                if (strcmp(m->type, "debugfs") != 0 || (others && has_mount(others, m->id)))
                         continue;
-                seen++;
-                r = observe_stat(a->observer, m->point, &st);
-                if (r < 0) {
-                        finding_unknown(a, NULL, r, question);
+                ++*ret_seen;
+                path = arena_printf(a->arena, "%s%s", root, m->point);
+                question = arena_printf(a->arena, "stat %s", path);
+                error = observe_stat(a->observer, path, &st);
+                if (error < 0) {
+                        finding_unknown(a, NULL, error, question);
                         continue;
                 }
                 f = finding_add(
@@ -119,11 +130,29 @@ static void debugfs_host(struct audit *a)
                                     : "Only root can look into debugfs.");
                 finding_showf(a, f, EVIDENCE_HOST, question, "mode %o, owner %u:%u", st.mode, st.uid, st.gid);
         }
-        if (seen > 0)
+        return r < 0 ? r : (ssize_t)ret->count;
+}
+
+static void debugfs_host(struct audit *a)
+{
+        struct mount_list own = {0}, first = {0};
+        size_t seen = 0;
+        struct finding *f;
+        ssize_t count = debugfs_judge(a, "self", "", &own, NULL, &seen);
+
+        if (count >= 0 && a->host.ns_of_init)
+                count = debugfs_judge(a, "1", "/proc/1/root", &first, &own, &seen);
+        if (count < 0 || seen > 0)
                 return;
-        f = finding_add(a, VERDICT_PASS, NULL, "debugfs is not mounted.");
-        finding_showf(a, f, EVIDENCE_HOST, "read /proc/self/mountinfo", "%zu mounts, none of type debugfs",
-                      mounts.count);
+        f = finding_add(a, a->host.ns_of_init ? VERDICT_PASS : VERDICT_UNKNOWN, NULL,
+                        a->host.ns_of_init ? "debugfs is not mounted."
+                                           : "debugfs is not mounted where this auditor runs; whether it is elsewhere "
+                                             "on the host is not known.");
+        if (!a->host.ns_of_init)
+                f->needs = a->check->needs;
+        finding_showf(a, f, EVIDENCE_HOST,
+                      arena_printf(a->arena, "read /proc/%s/mountinfo", a->host.ns_of_init ? "1" : "self"),
+                      "%zd mounts, none of type debugfs", count);
 }
 
 /* ---- lockdown, and what has happened to this kernel ---- */
@@ -213,11 +242,11 @@ const struct check checks_kernel[] = {
                 .severity = SEVERITY_MEDIUM,
                 .worst = VERDICT_FAIL,
                 .claim = "Local users cannot read what KVM counts about guests.",
-                .examined = "mounts of debugfs, and their mode",
+                .examined = "mounts of debugfs that the host's first process sees, and their mode",
                 .rule = "searchable by everybody FAIL",
                 .source = "Linux arch/x86/kvm/debugfs.c; Documentation/filesystems/debugfs.rst",
                 .remedy = "chmod 700 /sys/kernel/debug, or unmount it",
-                .needs = "",
+                .needs = "root",
                 .host = debugfs_host,
         },
         {

@@ -5,6 +5,7 @@
  * A version number proves little: distributions fix errors without changing it. So only a release of kernel.org itself
  * (three numbers and nothing else) can fail by its number; any other kernel with a lower number is undetermined.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,14 +81,16 @@ static enum verdict fix_verdict(const struct version *running, const char *const
         return version_order(running, &v, 3) >= 0 ? VERDICT_PASS : VERDICT_UNKNOWN;
 }
 
-static char *newest_installed(struct audit *a, const struct version *running)
+/* One that is newer than the running one, or NULL; *ret_error: why the list could not be read. */
+static char *newest_installed(struct audit *a, const struct version *running, int *ret_error)
 {
         struct version newest = *running;
-        struct name_list names;
+        struct name_list names = {0};
         char *name = NULL;
 
-        if (observe_list(a->observer, "/lib/modules", &names) < 0)
-                return NULL;
+        *ret_error = observe_list(a->observer, "/lib/modules", &names);
+        if (*ret_error == -ENOENT) /* none has modules */
+                *ret_error = 0;
         for (size_t i = 0; i < names.count; i++) {
                 struct version v = version_parse(names.items[i]);
 
@@ -102,9 +105,10 @@ static char *newest_installed(struct audit *a, const struct version *running)
 void krn_version_host(struct audit *a)
 {
         struct version running = version_parse(a->host.kernel);
-        char *newer = newest_installed(a, &running), *bad = arena_text(a->arena, ""),
+        int r;
+        char *newer = newest_installed(a, &running, &r), *bad = arena_text(a->arena, ""),
              *unclear = arena_text(a->arena, "");
-        enum verdict v = newer ? VERDICT_WARN : VERDICT_PASS;
+        enum verdict v = r < 0 ? VERDICT_UNKNOWN : newer ? VERDICT_WARN : VERDICT_PASS;
         char *text = arena_text(a->arena, "");
         struct finding *f;
 
@@ -127,10 +131,15 @@ void krn_version_host(struct audit *a)
         if (*unclear)
                 text = arena_printf(a->arena, "%s%sIts number does not say whether the running kernel still has%s.",
                                     text, *text ? " " : "", unclear);
-        f = finding_add(a, v, NULL, "%s%s", text, newer ? " A newer kernel is installed but not running." : "");
+        f = finding_add(a, v, NULL, "%s%s", text,
+                        r < 0   ? " Whether a newer kernel is installed is not known."
+                        : newer ? " A newer kernel is installed but not running."
+                                : "");
         if (v == VERDICT_UNKNOWN)
                 f->needs = a->check->needs;
         finding_show(a, f, EVIDENCE_HOST, "read /proc/sys/kernel/osrelease", a->host.kernel, strlen(a->host.kernel));
+        if (r < 0)
+                finding_show_error(a, f, EVIDENCE_HOST, "list /lib/modules", r);
         if (newer)
                 finding_show(a, f, EVIDENCE_HOST, "list /lib/modules", newer, strlen(newer));
 }

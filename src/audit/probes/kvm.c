@@ -37,9 +37,14 @@ static bool is_hardware(const char *module)
         return strcmp(module, "kvm_intel") == 0 || strcmp(module, "kvm_amd") == 0;
 }
 
+static char *parameter_read(struct audit *a, const char *module, const char *name, int *ret_error)
+{
+        return observe_line(a->observer, arena_printf(a->arena, MODULES "/%s/parameters/%s", module, name), ret_error);
+}
+
 static char *parameter(struct audit *a, const char *module, const char *name)
 {
-        return observe_line(a->observer, arena_printf(a->arena, MODULES "/%s/parameters/%s", module, name), NULL);
+        return parameter_read(a, module, name, NULL);
 }
 
 static void parameter_show(struct audit *a, struct finding *f, const char *module, const char *name, const char *value)
@@ -96,10 +101,8 @@ static void vendor_host(struct audit *a)
 
 /* ---- guests within guests ---- */
 
-static void nested_host(struct audit *a)
+static void nested_allowed(struct audit *a, const char *module, const char *value, int r)
 {
-        int r;
-        char *module = vendor_module(a, &r), *value = module ? parameter(a, module, "nested") : NULL;
         struct finding *f;
 
         if (r < 0 || !module) {
@@ -122,100 +125,177 @@ static void nested_host(struct audit *a)
         parameter_show(a, f, module, "nested", value);
 }
 
-/* DIRECTORY of /sys/kernel/debug/kvm is TID-FD: the thread that made the machine, and its descriptor. */
-static bool is_machine_of(const struct guest *g, const char *directory)
-{
-        const char *dash = strchr(directory, '-');
-        char *end;
-        long tid = strtol(directory, &end, 10);
-        bool thread = false, fd = false;
-        uint64_t number;
+/* A directory of /sys/kernel/debug/kvm is TID-FD: the thread that made the machine, and its descriptor. */
+struct machine {
+        long tid;
+        uint64_t fd;
+        char *directory;
+};
 
-        if (!dash || end != dash || number_parse(dash + 1, INT32_MAX, &number) < 0)
-                return false;
-        for (size_t i = 0; i < g->vmm->threads.count; i++)
-                thread = thread || g->vmm->threads.items[i].tid == tid;
-        for (size_t i = 0; i < g->vmm->fds.count; i++)
-                fd = fd || (g->vmm->fds.items[i].kind == FD_KVM_VM && (uint64_t)g->vmm->fds.items[i].number == number);
-        return thread && fd;
+struct machine_list {
+        struct machine *items; /* by tid */
+        size_t count, room;
+};
+
+static int by_tid(const void *x, const void *y)
+{
+        long a = ((const struct machine *)x)->tid, b = ((const struct machine *)y)->tid;
+
+        return (a > b) - (a < b);
 }
 
-static void nested_guest(struct audit *a, struct guest *g)
+static int machines_read(struct audit *a, struct machine_list *ret)
+{
+        struct name_list names;
+        int r = observe_list(a->observer, DEBUG_KVM, &names);
+
+        for (size_t i = 0; r == 0 && i < names.count; i++) {
+                struct machine m = {.directory = names.items[i]};
+                char *end;
+
+                m.tid = strtol(m.directory, &end, 10);
+                if (*end == '-' && number_parse(end + 1, INT32_MAX, &m.fd) == 0)
+                        *GROW(a->arena, ret) = m;
+        }
+        if (ret->count > 0)
+                qsort(ret->items, ret->count, sizeof(ret->items[0]), by_tid);
+        return r;
+}
+
+static bool holds_machine(const struct process *p, uint64_t number)
+{
+        for (size_t i = 0; i < p->fds.count; i++)
+                if (p->fds.items[i].kind == FD_KVM_VM && (uint64_t)p->fds.items[i].number == number)
+                        return true;
+        return false;
+}
+
+/* The first machine that a thread made; more may follow it in the list. */
+static const struct machine *machine_find(const struct machine_list *l, pid_t tid)
+{
+        size_t low = 0, high = l->count;
+
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+
+                if (l->items[middle].tid < tid)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return l->items + low;
+}
+
+static void nested_guest(struct audit *a, const struct guest *g, const struct machine_list *l)
+{
+        size_t seen = 0;
+        int64_t runs, most = 0;
+        char *shown = NULL;
+        struct finding *f;
+
+        for (size_t i = 0; i < g->vmm->threads.count; i++) {
+                pid_t tid = g->vmm->threads.items[i].tid;
+
+                for (const struct machine *m = machine_find(l, tid); m < l->items + l->count && m->tid == tid; m++) {
+                        char *path = arena_printf(a->arena, DEBUG_KVM "/%s/nested_run", m->directory);
+                        int r;
+
+                        if (!holds_machine(g->vmm, m->fd))
+                                continue;
+                        r = observe_number(a->observer, path, &runs);
+                        if (r < 0 && most == 0) {
+                                finding_unknown(a, g, r, arena_printf(a->arena, "read %s", path));
+                                return;
+                        }
+                        seen++;
+                        if (r == 0 && (!shown || runs > most)) {
+                                most = runs;
+                                shown = arena_printf(a->arena, "read %s", path);
+                        }
+                }
+        }
+        if (!shown || (most == 0 && seen < g->vms)) {
+                /* The thread that made it may have ended, and its number is all that the name says. */
+                finding_unknown(a, g, -ENOENT, "list " DEBUG_KVM);
+                return;
+        }
+        f = finding_add(a, most > 0 ? VERDICT_FAIL : VERDICT_PASS, g,
+                        most > 0 ? "%s has run guests of its own: the kernel emulates virtualization for it."
+                                 : "%s has run no guest of its own.",
+                        GUEST_MARK(a, g));
+        finding_showf(a, f, GUEST_OWNER(g), shown, "%lld", (long long)most);
+}
+
+static void nested_host(struct audit *a)
 {
         int r;
         char *module = vendor_module(a, &r), *value = module ? parameter(a, module, "nested") : NULL;
-        struct name_list names;
-        struct finding *f;
+        struct machine_list machines = {0};
+        bool off = value && is_off(value);
 
-        if (value && is_off(value)) {
-                f = finding_add(a, VERDICT_PASS, g, "%s has run no guest of its own: none may.", GUEST_MARK(a, g));
-                parameter_show(a, f, module, "nested", value);
-                return;
-        }
-        r = observe_list(a->observer, DEBUG_KVM, &names);
-        if (r < 0) {
-                finding_unknown(a, g, r, "list " DEBUG_KVM);
-                return;
-        }
-        for (size_t i = 0; i < names.count; i++) {
-                char *path = arena_printf(a->arena, DEBUG_KVM "/%s/nested_run", names.items[i]);
-                int64_t runs;
+        nested_allowed(a, module, value, r);
+        r = off ? 0 : machines_read(a, &machines);
+        for (size_t i = 0; i < a->inv.guests.count; i++) {
+                const struct guest *g = a->inv.guests.items[i];
 
-                if (!is_machine_of(g, names.items[i]))
-                        continue;
-                r = observe_number(a->observer, path, &runs);
-                if (r < 0) {
-                        finding_unknown(a, g, r, arena_printf(a->arena, "read %s", path));
-                        return;
-                }
-                f = finding_add(a, runs > 0 ? VERDICT_FAIL : VERDICT_PASS, g,
-                                runs > 0 ? "%s has run guests of its own: the kernel emulates virtualization for it."
-                                         : "%s has run no guest of its own.",
-                                GUEST_MARK(a, g));
-                finding_showf(a, f, GUEST_OWNER(g), arena_printf(a->arena, "read %s", path), "%lld", (long long)runs);
-                return;
+                if (off)
+                        parameter_show(a,
+                                       finding_add(a, VERDICT_PASS, g, "%s has run no guest of its own: none may.",
+                                                   GUEST_MARK(a, g)),
+                                       module, "nested", value);
+                else if (r < 0)
+                        finding_unknown(a, g, r, "list " DEBUG_KVM);
+                else
+                        nested_guest(a, g, &machines);
         }
-        /* The thread that made it may have ended, and its number is all that the name says. */
-        finding_unknown(a, g, -ENOENT, "list " DEBUG_KVM);
 }
 
 /* ---- parameters ---- */
 
 static const struct {
         const char *name;
-        char good; /* the first character of the value that is good; ' ': only shown */
-        enum verdict otherwise;
+        enum verdict on; /* PASS: only shown */
         const char *why;
 } parameters[] = {
-        {"ignore_msrs", 'N', VERDICT_WARN, "ignore_msrs hides from monitors what registers guests try"},
-        {"enable_vmware_backdoor", 'N', VERDICT_FAIL,
+        {"ignore_msrs", VERDICT_WARN, "ignore_msrs hides from monitors what registers guests try"},
+        {"enable_vmware_backdoor", VERDICT_FAIL,
          "enable_vmware_backdoor lets programs in a guest reach an emulated port"},
-        {"force_emulation_prefix", '0', VERDICT_FAIL,
+        {"force_emulation_prefix", VERDICT_FAIL,
          "force_emulation_prefix lets a guest have any instruction emulated by the kernel"},
-        {"allow_unsafe_mappings", 'N', VERDICT_WARN,
+        {"allow_unsafe_mappings", VERDICT_WARN,
          "allow_unsafe_mappings lets the kernel use memory that it holds no reference to"},
-        {"mitigate_smt_rsb", ' ', VERDICT_PASS, NULL},
-        {"enable_pmu", ' ', VERDICT_PASS, NULL},
+        {"mitigate_smt_rsb", VERDICT_PASS, NULL},
+        {"enable_pmu", VERDICT_PASS, NULL},
 };
 
 static void params_host(struct audit *a)
 {
         char *values[ARRAY_LEN(parameters)], *bad = arena_text(a->arena, "");
         enum verdict v = VERDICT_PASS;
-        size_t known = 0;
+        size_t known = 0, unread = 0;
         struct finding *f;
+        int r, error = 0;
 
         for (size_t i = 0; i < ARRAY_LEN(parameters); i++) {
-                values[i] = parameter(a, "kvm", parameters[i].name);
+                values[i] = parameter_read(a, "kvm", parameters[i].name, &r);
                 known += values[i] != NULL;
                 /* A parameter that is not there is one that this kernel's KVM does not have. */
-                if (!values[i] || parameters[i].good == ' ' || values[i][0] == parameters[i].good)
+                if (!values[i] && r != -ENOENT && parameters[i].on != VERDICT_PASS) {
+                        error = r;
+                        unread = i;
+                }
+                if (!values[i] || is_off(values[i]) || parameters[i].on == VERDICT_PASS)
                         continue;
-                v = verdict_worse(v, parameters[i].otherwise);
+                v = verdict_worse(v, parameters[i].on);
                 bad = arena_printf(a->arena, "%s%s%s", bad, *bad ? "; " : "", parameters[i].why);
         }
-        if (known == 0) {
+        if (known == 0 && error == 0) {
                 finding_unknown(a, NULL, -ENOENT, "list " MODULES "/kvm/parameters");
+                return;
+        }
+        if (error < 0 && v != VERDICT_FAIL) {
+                finding_unknown(a, NULL, error,
+                                arena_printf(a->arena, "read " MODULES "/kvm/parameters/%s", parameters[unread].name));
                 return;
         }
         f = v == VERDICT_PASS ? finding_add(a, v, NULL, "KVM's parameters are as safe as their defaults.")
@@ -242,8 +322,8 @@ static void splitlock_host(struct audit *a)
         static const char path[] = "/proc/sys/kernel/split_lock_mitigate";
         int64_t mitigate = 1;
         int r = observe_number(a->observer, path, &mitigate);
-        bool off = a->host.cmdline && strstr(a->host.cmdline, "split_lock_detect=off"),
-             detects = cpu_flag(a, "split_lock_detect");
+        const char *cmdline = a->host.cmdline ? a->host.cmdline : "";
+        bool off = strstr(cmdline, "split_lock_detect=off"), detects = cpu_flag(a, "split_lock_detect");
         struct finding *f;
 
         if (r < 0 && r != -ENOENT) {
@@ -258,7 +338,12 @@ static void splitlock_host(struct audit *a)
                 f = cpu_finding(
                         a, VERDICT_WARN, NULL,
                         "A guest can slow every processor of this host by atomic operations across cache lines: these processors do not report them.");
-        else
+        else if (!a->host.cmdline || (r < 0 && !strstr(cmdline, "split_lock_detect=fatal"))) {
+                /* Without the sysctl the kernel predates the slowing: it warns, and lets the guest go on. */
+                finding_unknown(a, NULL, r < 0 ? r : -ENOENT,
+                                r < 0 ? arena_printf(a->arena, "read %s", path) : "read /proc/cmdline");
+                return;
+        } else
                 f = finding_add(a, VERDICT_PASS, NULL,
                                 "A guest that locks memory across cache lines is slowed or stopped.");
         if (r == 0)
@@ -296,7 +381,6 @@ const struct check checks_kvm[] = {
                 .remedy = "load kvm_intel or kvm_amd with nested=0",
                 .needs = "root, and debugfs on /sys/kernel/debug",
                 .host = nested_host,
-                .guest = nested_guest,
         },
         {
                 .id = "KVM-PARAMS",
