@@ -84,8 +84,10 @@ static int processes_read(struct observer *o, struct inventory *inv, struct err 
                 r = process_read_brief(o, (pid_t)pid, p);
                 if (r == -ESRCH)
                         continue;
-                if (r < 0)
-                        return err_set(e, r, "read /proc/%d", (int)pid);
+                if (r < 0) { /* hidepid=, or somebody's policy: no reason to say nothing of the others */
+                        inv->unreadable++;
+                        continue;
+                }
                 if (p->kernel_thread) {
                         *GROW(o->arena, &inv->kernel_threads) = p;
                         observe_forget(o, p->pid);

@@ -55,13 +55,19 @@ int live_process_dir(struct live *l, pid_t pid)
         return key.fd;
 }
 
+/* Whatever else keeps its files from being looked at, it is still there. */
+static bool has_ended(int dirfd)
+{
+        return faccessat(dirfd, "stat", F_OK, 0) < 0 && (errno == ENOENT || errno == ESRCH);
+}
+
 int live_process_still(struct live *l, pid_t pid)
 {
         int fd = live_process_dir(l, pid);
 
         if (fd < 0)
                 return fd;
-        return faccessat(fd, "stat", F_OK, 0) < 0 ? -ESRCH : 0;
+        return has_ended(fd) ? -ESRCH : 0;
 }
 
 static void live_forget(struct observer *o, pid_t pid)
@@ -120,7 +126,7 @@ static int error_explain(struct live *l, const char *subject, int error)
         if ((error != -EACCES && error != -ENOENT) || live_resolve(l, subject, &dirfd, &rest) < 0 ||
             dirfd == l->root_fd)
                 return error;
-        return faccessat(dirfd, "stat", F_OK, 0) < 0 ? -ESRCH : error;
+        return has_ended(dirfd) ? -ESRCH : error;
 }
 
 static void live_ask(struct observer *o, const char *question, struct answer *ret)

@@ -70,8 +70,9 @@ static int answer_cookie(struct live *l, const char *subject, struct answer *ret
 
 #define STOP_WAIT_MS 1000 /* a thread in uninterruptible sleep does not stop */
 
-/* Stops thread tid. It stays stopped until PTRACE_DETACH, or until this process ends. */
-static int thread_stop(pid_t tid)
+/* Stops thread tid. It stays stopped until PTRACE_DETACH, or until this process ends. A signal that stopped it before
+ * the interruption did must be passed on then, or it never hears of it: 0 is none. */
+static int thread_stop(pid_t tid, int *ret_signal)
 {
         int64_t deadline = clock_now_ms() + STOP_WAIT_MS;
         int status;
@@ -90,8 +91,12 @@ static int thread_stop(pid_t tid)
 
                 if (ended < 0 && errno != EINTR)
                         return -errno;
-                if (ended > 0)
-                        return WIFSTOPPED(status) ? 0 : -ESRCH;
+                if (ended > 0 && !WIFSTOPPED(status))
+                        return -ESRCH;
+                if (ended > 0) {
+                        *ret_signal = status >> 16 == PTRACE_EVENT_STOP ? 0 : WSTOPSIG(status);
+                        return 0;
+                }
                 if (clock_now_ms() >= deadline)
                         return -ETIMEDOUT; /* it is let go when this process ends, at the latest */
                 nanosleep(&pause, NULL);
@@ -104,11 +109,11 @@ static int answer_seccomp(struct live *l, const char *subject, struct answer *re
         unsigned int index;
         pid_t tid;
         long n;
-        int r;
+        int r, number = 0; /* of a signal */
 
         if (sscanf(subject, "%d %u", &tid, &index) != 2)
                 return -EINVAL;
-        r = thread_stop(tid);
+        r = thread_stop(tid, &number);
         if (r < 0)
                 return r;
         n = ptrace(PTRACE_SECCOMP_GET_FILTER, tid, index, NULL);
@@ -121,7 +126,7 @@ static int answer_seccomp(struct live *l, const char *subject, struct answer *re
                 ret->len = n < 0 ? 0 : (size_t)n * sizeof(*program);
         }
         /* It may have been killed meanwhile. */
-        ptrace(PTRACE_DETACH, tid, 0, 0);
+        ptrace(PTRACE_DETACH, tid, 0, (long)number);
         return r;
 }
 
