@@ -60,15 +60,17 @@ static int answer_vm_count(struct live *l, const char *subject, struct answer *r
         for (;;) {
                 int64_t left = deadline - clock_now_ms();
                 struct pollfd p = {.fd = events, .events = POLLIN};
+                struct sockaddr_nl from = {0};
+                socklen_t len = sizeof(from);
                 long count;
                 ssize_t n;
 
                 if (left <= 0 || poll(&p, 1, (int)left) == 0)
                         return -ETIMEDOUT;
-                n = recv(events, event, UEVENT_BYTES, MSG_DONTWAIT);
+                n = recvfrom(events, event, UEVENT_BYTES, MSG_DONTWAIT, (struct sockaddr *)&from, &len);
                 if (n < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS)
                         return -errno;
-                if (n <= 0)
+                if (n <= 0 || from.nl_pid != 0) /* 0: the kernel's, nobody else's */
                         continue;
                 event[n] = '\0';
                 if (event_count(event, (size_t)n, &count) == 0)

@@ -40,9 +40,11 @@ static int replies_read(int fd, char *buf, uint32_t seq, struct reply_context *c
         int more = MNL_CB_OK;
 
         do {
-                ssize_t n = recv(fd, buf, REPLY_BYTES, MSG_TRUNC);
+                struct sockaddr_nl from = {0};
+                socklen_t len = sizeof(from);
+                ssize_t n = recvfrom(fd, buf, REPLY_BYTES, MSG_TRUNC, (struct sockaddr *)&from, &len);
 
-                if (n < 0 && errno == EINTR)
+                if ((n < 0 && errno == EINTR) || (n >= 0 && from.nl_pid != 0)) /* 0: the kernel's, nobody else's */
                         continue;
                 if (n < 0)
                         return errno == EAGAIN ? -ETIMEDOUT : -errno;

@@ -3,27 +3,18 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 #include "audit/probes/devices.h"
+#include "audit/probes/fds.h"
 #include "audit/text.h"
-
-static bool fds_unknown(struct audit *a, struct guest *g)
-{
-        for (size_t m = 0; m < g->members.count; m++)
-                if (g->members.items[m].process->fds_error < 0) {
-                        finding_unknown(a, g, g->members.items[m].process->fds_error,
-                                        arena_printf(a->arena, "list /proc/%d/fd", g->members.items[m].process->pid));
-                        return true;
-                }
-        return false;
-}
 
 void vhost_guest(struct audit *a, struct guest *g)
 {
         size_t n = 0;
         struct finding evidence = {0}, *f;
 
-        if (fds_unknown(a, g))
+        if (fds_unread(a, g))
                 return;
         for (size_t m = 0; m < g->members.count; m++) {
                 const struct process *p = g->members.items[m].process;
@@ -85,6 +76,7 @@ static const struct {
         {5, 0, VERDICT_WARN, "a terminal"},
 };
 
+/* What a descriptor was taken for may rest on the name of its node: the table of numbers comes first. */
 static enum verdict node_judge(const struct fd *fd, const char **ret_what)
 {
         uint32_t major = OBSERVED_MAJOR(fd->st.rdev), minor = OBSERVED_MINOR(fd->st.rdev);
@@ -95,7 +87,7 @@ static enum verdict node_judge(const struct fd *fd, const char **ret_what)
                         return nodes[i].v;
                 }
         *ret_what = "a device of unknown purpose";
-        return text_has_prefix(fd->link, "/dev/sev") ? VERDICT_PASS : VERDICT_WARN;
+        return fd->kind != FD_CHAR || text_has_prefix(fd->link, "/dev/sev") ? VERDICT_PASS : VERDICT_WARN;
 }
 
 void nodes_guest(struct audit *a, struct guest *g)
@@ -105,7 +97,7 @@ void nodes_guest(struct audit *a, struct guest *g)
         size_t n = 0, shown = 0;
         struct finding evidence = {0}, *f;
 
-        if (fds_unknown(a, g))
+        if (fds_unread(a, g))
                 return;
         for (size_t m = 0; m < g->members.count; m++) {
                 const struct process *p = g->members.items[m].process;
@@ -114,7 +106,7 @@ void nodes_guest(struct audit *a, struct guest *g)
                         const struct fd *fd = &p->fds.items[i];
                         enum verdict v;
 
-                        if (fd->kind != FD_CHAR)
+                        if (fd->stat_error < 0 || !S_ISCHR(fd->st.mode))
                                 continue;
                         n++;
                         v = node_judge(fd, &what);
@@ -134,9 +126,7 @@ void nodes_guest(struct audit *a, struct guest *g)
                                   GUEST_MARK(a, g))
                     : finding_add(a, worst, g, "%s has %s open.", GUEST_MARK(a, g), worst_what);
         f->evidence = evidence.evidence;
-        finding_showf(a, f, GUEST_OWNER(g),
-                      "character devices among the descriptors of all its processes (KVM, tap, vhost, VFIO aside)",
-                      "%zu", n);
+        finding_showf(a, f, GUEST_OWNER(g), "character devices among the descriptors of all its processes", "%zu", n);
 }
 
 /* ---- emulated devices ---- */

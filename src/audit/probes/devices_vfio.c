@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "audit/probes/devices.h"
+#include "audit/probes/fds.h"
 #include "audit/text.h"
 #include "base/number.h"
 
@@ -66,17 +67,6 @@ static size_t groups_of(struct audit *a, const struct guest *g, struct group ret
                 }
         }
         return n;
-}
-
-static bool fds_unknown(struct audit *a, struct guest *g)
-{
-        for (size_t m = 0; m < g->members.count; m++)
-                if (g->members.items[m].process->fds_error < 0) {
-                        finding_unknown(a, g, g->members.items[m].process->fds_error,
-                                        arena_printf(a->arena, "list /proc/%d/fd", g->members.items[m].process->pid));
-                        return true;
-                }
-        return false;
 }
 
 struct device_verdict {
@@ -164,7 +154,7 @@ static void iommu_guest(struct audit *a, struct guest *g, const struct pair_key_
         size_t n;
         struct finding *f;
 
-        if (fds_unknown(a, g))
+        if (fds_unread(a, g))
                 return;
         n = groups_of(a, g, groups, &without, &any);
         if (!any) {
@@ -234,7 +224,7 @@ void reset_guest(struct audit *a, struct guest *g)
         size_t n, devices_seen = 0;
         struct finding *f;
 
-        if (fds_unknown(a, g))
+        if (fds_unread(a, g))
                 return;
         n = groups_of(a, g, groups, &without, &any);
         for (size_t i = 0; i < n; i++) {

@@ -8,6 +8,7 @@
 
 #include "audit/probes/network.h"
 #include "audit/text.h"
+#include "base/cleanup.h"
 
 static bool word_is(struct audit *a, const struct net_link *l, const char *word, const char *value)
 {
@@ -63,16 +64,23 @@ static enum verdict mac_judge(struct audit *a, const struct nic *n, const struct
         return frames_judge(a, n, ret_chain);
 }
 
-static bool is_strict(struct audit *a, const struct nic *n, const char *name)
+/* Reverse path filtering (ip-sysctl.rst, rp_filter): the higher of both counts, 1 is strict, and 2 is loose. */
+static bool is_strict(struct audit *a, const struct nic *n)
 {
-        struct answer answer;
+        const char *const names[] = {n->link->name, "all"};
+        int highest = 0;
 
-        return observe(a->observer, &answer, "net-sysctl %s ipv4/conf/%s/rp_filter", n->space->subject, name) == 0 &&
-               strtol(answer.bytes, NULL, 10) == 1;
+        for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+                int v = net_setting(a, n->space, arena_printf(a->arena, "ipv4/conf/%s/rp_filter", names[i]));
+
+                if (v < 0)
+                        return false;
+                highest = v > highest ? v : highest;
+        }
+        return highest == 1;
 }
 
-/* Where the host routes, reverse path filtering (ip-sysctl.rst, rp_filter 1) drops addresses that are not routed there.
- */
+/* Where the host routes, strict reverse path filtering drops addresses that are not routed there. */
 static enum verdict arp_judge(struct audit *a, const struct nic *n, const struct net_chain **ret_chain)
 {
         enum verdict v;
@@ -90,7 +98,7 @@ static enum verdict arp_judge(struct audit *a, const struct nic *n, const struct
         forwards = net_setting(a, n->space, arena_printf(a->arena, "ipv4/conf/%s/forwarding", n->link->name));
         if (forwards < 0)
                 return VERDICT_UNKNOWN;
-        if (forwards == 0 || is_strict(a, n, n->link->name) || is_strict(a, n, "all"))
+        if (forwards == 0 || is_strict(a, n))
                 return VERDICT_PASS;
         switch (net_filter_state(a, n->space, "ip", "forward", ret_chain)) {
         case FILTER_OPEN:
