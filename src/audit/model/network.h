@@ -159,7 +159,7 @@ const struct net_filter *net_filter(struct audit *a, struct net_space *s);
 const struct net_address_list *net_addresses(struct audit *a, struct net_space *s);
 const struct net_listener_list *net_listeners(struct audit *a, struct net_space *s);
 
-/* A setting below /proc/sys/net of a namespace: 0, 1 (not 0) or a negative errno. One that is not there is 0. */
+/* A setting below /proc/sys/net of a namespace: its number or a negative errno. One that is not there is 0. */
 int net_setting(struct audit *a, const struct net_space *s, const char *name);
 
 enum filter_state {

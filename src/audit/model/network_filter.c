@@ -187,5 +187,5 @@ int net_setting(struct audit *a, const struct net_space *s, const char *name)
 
         if (r < 0)
                 return r == -ENOENT ? 0 : r;
-        return strtol(answer.bytes, NULL, 10) != 0;
+        return (int)strtol(answer.bytes, NULL, 10);
 }

@@ -60,7 +60,7 @@ static void routing_of(struct audit *a, const struct nic *n, struct routing *r)
 
         routing_add(a, n->space, r, "ip", net_setting(a, n->space, setting), setting);
         setting = arena_printf(a->arena, "ipv6/conf/%s/disable_ipv6", name);
-        if (net_setting(a, n->space, setting) == 1)
+        if (net_setting(a, n->space, setting) > 0)
                 return;
         setting = arena_text(a->arena, "ipv6/conf/all/forwarding");
         routing_add(a, n->space, r, "ip6", net_setting(a, n->space, setting), setting);

@@ -90,7 +90,7 @@ static enum verdict arp_judge(struct audit *a, const struct nic *n, const struct
                 enum filter_state state;
 
                 v = frames_judge(a, n, ret_chain);
-                if (v != VERDICT_FAIL || net_setting(a, n->space, "bridge/bridge-nf-call-iptables") != 1)
+                if (v != VERDICT_FAIL || net_setting(a, n->space, "bridge/bridge-nf-call-iptables") <= 0)
                         return v;
                 state = net_filter_state(a, n->space, "ip", "forward", ret_chain);
                 return state == FILTER_OPEN ? VERDICT_FAIL : VERDICT_WARN;
