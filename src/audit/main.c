@@ -128,7 +128,7 @@ static int audit(const struct audit_options *opt, struct err *e)
         if (!a.observer)
                 return (int)e->status;
         if (opt->html && opt->tier != TIER_ALL) { /* with the caller's rights, as the recording */
-                page = report_open_html(opt->html, e);
+                page = report_open_html(opt->html, opt->guest != NULL, e);
                 if (page < 0)
                         return (int)e->status;
         }

@@ -123,11 +123,14 @@ class SessionAccount:
         subprocess.run(["systemctl", "start", self.service], check=True)
         self.runtime_dir = Path(f"/run/user/{self.uid}")
         self.state_dir = self.runtime_dir / "bulkhead"
+        self._build = tempfile.mkdtemp(prefix="e2e-build.", dir="/run")  # BUILD may be in a home that others may not pass
+        os.chmod(self._build, 0o755)
+        subprocess.run(["mount", "--bind", BUILD, self._build], check=True)
 
     def command(self, argv):
         """A command as this user runs it, in place of the process that starts it."""
         return ["setpriv", "--reuid", str(self.uid), "--regid", str(self.gid), "--init-groups", "env",
-                f"XDG_RUNTIME_DIR={self.runtime_dir}", *map(str, argv)]
+                f"XDG_RUNTIME_DIR={self.runtime_dir}", *(str(word).replace(str(BUILD), self._build) for word in argv)]
 
     def run(self, *argv, **kwargs):
         """Runs a command as this user to its end."""

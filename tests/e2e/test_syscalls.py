@@ -25,7 +25,8 @@ import proc
 from bulkhead import BUILD, REPO, Guests, Status, command, needs_kvm
 from host import STATE, Host, seconds, wait_until
 
-pytestmark = [pytest.mark.both, needs_kvm]
+# In the lab each traced call takes long, all of them ten minutes.
+pytestmark = [pytest.mark.both, needs_kvm, *([pytest.mark.slow] if "LAB" in os.environ else [])]
 
 TRACE = BUILD / "tests/trace/syscall-trace"
 POLICIES = {"supervisor": "src/supervisor/supervisor.policy",

@@ -31,7 +31,7 @@
  *   kernel-log            messages of the kernel about KVM and errors of its own: "MICROSECONDS TEXT" a line
  *   vm-count              VMs of this host as the kernel counts them, the asker's own left out
  *
- * and those that the other live_*.c files document at their handlers (docs/audit.md has the whole list). PATH is below
+ * and those that the other live_*.c files document at their handlers. PATH is below
  * /proc, /sys, /dev or a path of the host. A path below /proc/PID is read through a descriptor of that directory which
  * is kept, so that all answers about a pid are about one process: when it has ended, they are -ESRCH, even if the pid
  * is in use again.

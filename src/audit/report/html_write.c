@@ -71,14 +71,18 @@ void html_time(const struct html *h, int64_t time_ms)
         html_text(h, text);
 }
 
+/* What concerns all guests is for root's eyes: it holds what the kernel shows of them to nobody else. */
+#define OPERATORS_MODE 0600
+#define TENANTS_MODE   0644
+
 /* A new file beside path's last component. Returns its descriptor, its name in *ret_name. */
-static int temporary_open(struct arena *a, int dir, const char *base, char **ret_name)
+static int temporary_open(struct arena *a, int dir, const char *base, mode_t mode, char **ret_name)
 {
         int fd = -EEXIST;
 
         for (int i = 0; i < TEMPORARY_TRIES && fd == -EEXIST; i++) {
                 *ret_name = arena_printf(a, ".%.200s.%d-%d", base, getpid(), i);
-                fd = openat(dir, *ret_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+                fd = openat(dir, *ret_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
                 fd = fd < 0 ? -errno : fd;
         }
         return fd;
@@ -131,7 +135,7 @@ int report_write_html(const struct report_view *v, const char *path, struct err 
         r = target_check(dir, *base ? base : ".", path, e);
         if (r < 0)
                 return r;
-        fd = temporary_open(a, dir, base, &name);
+        fd = temporary_open(a, dir, base, v->tenant ? TENANTS_MODE : OPERATORS_MODE, &name);
         if (fd < 0)
                 return err_set(e, fd, "write the page %s", path);
         r = page_write(v, fd);
@@ -144,13 +148,14 @@ int report_write_html(const struct report_view *v, const char *path, struct err 
         return 0;
 }
 
-int report_open_html(const char *path, struct err *e)
+int report_open_html(const char *path, bool tenant, struct err *e)
 {
         int r = target_check(AT_FDCWD, path, path, e), fd;
 
         if (r < 0)
                 return r;
-        fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+        fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+                  tenant ? TENANTS_MODE : OPERATORS_MODE);
         return fd < 0 ? err_set(e, -errno, "write the page %s", path) : fd;
 }
 

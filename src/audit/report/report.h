@@ -117,7 +117,7 @@ void report_print_text(const struct report_view *v, FILE *to);
 void report_print_html(const struct report_view *v, FILE *to);
 
 /*
- * Writes the page to a file that appears whole or not at all, mode 0644 without the umask. What is there already is
+ * Writes the page to a file that appears whole or not at all, mode 0600, or for a tenant 0644, without the umask. What is there already is
  * replaced when it is a regular file; a symbolic link or a device is refused. Returns 0 or a negative errno.
  */
 int report_write_html(const struct report_view *v, const char *path, struct err *e);
@@ -126,5 +126,5 @@ int report_write_html(const struct report_view *v, const char *path, struct err 
  * The same in two steps for a caller who gives up the right to replace a file in between: the page is written where the
  * old one was, and appears by and by. The first returns a descriptor, which the second takes over.
  */
-int report_open_html(const char *path, struct err *e);
+int report_open_html(const char *path, bool tenant, struct err *e);
 int report_fill_html(const struct report_view *v, int fd, const char *path, struct err *e);
