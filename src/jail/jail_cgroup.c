@@ -2,9 +2,9 @@
  * Stage cgroup: everything the guest does is accounted to it and limited.
  *
  * Should:  be in the guest's cgroup before anything is allocated, and make that cgroup the root of a new cgroup
- * namespace. Mustn't: move the supervisor; leave one of the four limits unset. Fails closed: a limit that cannot be
- * written stops the start. On v1 the child itself writes 0 to each tasks file: a parent that writes the child's pid
- * waits for an RCU grace period.
+ * namespace. Mustn't: move the supervisor; leave one of the four limits unset when the guest is loaded: they are
+ * written while the child builds its jail. Fails closed: a limit that cannot be written stops the start. On v1 the
+ * child itself writes 0 to each tasks file: a parent that writes the child's pid waits for an RCU grace period.
  */
 #include "jail/jail_cgroup.h"
 
@@ -273,30 +273,27 @@ static int directory_make(const char *hierarchy, const char *base, const char *n
         return fd;
 }
 
-static int hierarchy_prepare(const char *hierarchy, const char *base, const char *name,
-                             const struct cgroup_limits *limits, struct jail_cgroup *cg, struct err *e)
+static int hierarchy_prepare(const char *hierarchy, const char *base, const char *name, struct jail_cgroup *cg,
+                             struct err *e)
 {
         _cleanup_fd_ int dir = directory_make(hierarchy, base, name, e);
-        int r;
+        int tasks;
 
         if (dir < 0)
                 return dir;
-        r = *hierarchy ? limits_v1(dir, hierarchy, limits, e) : limits_v2(dir, limits, e);
-        if (r < 0)
-                return r;
         if (*hierarchy == '\0') {
                 cg->unified_fd = TAKE_FD(dir);
                 return 0;
         }
-        r = openat(dir, "tasks", O_WRONLY | O_CLOEXEC);
-        if (r < 0)
+        tasks = openat(dir, "tasks", O_WRONLY | O_CLOEXEC);
+        if (tasks < 0)
                 return err_set(e, -errno, "open the tasks file of the guest's %s cgroup", hierarchy);
-        cg->tasks_fds[cg->tasks_count++] = r;
+        cg->limit_fds[cg->tasks_count] = TAKE_FD(dir);
+        cg->tasks_fds[cg->tasks_count++] = tasks;
         return 0;
 }
 
-int jail_cgroup_create(const char *base, const char *name, const struct cgroup_limits *limits, struct jail_cgroup *ret,
-                       struct err *e)
+int jail_cgroup_create(const char *base, const char *name, struct jail_cgroup *ret, struct err *e)
 {
         struct jail_cgroup cg = {.unified_fd = -1};
         const char *list[CGROUP_V1_MAX];
@@ -305,7 +302,7 @@ int jail_cgroup_create(const char *base, const char *name, const struct cgroup_l
         if (count < 0)
                 return err_set(e, count, "look at " CGROUP_ROOT);
         for (int i = 0; i < count; i++) {
-                int r = hierarchy_prepare(list[i], base, name, limits, &cg, e);
+                int r = hierarchy_prepare(list[i], base, name, &cg, e);
 
                 if (r < 0) {
                         jail_cgroup_close(&cg);
@@ -317,11 +314,29 @@ int jail_cgroup_create(const char *base, const char *name, const struct cgroup_l
         return 0;
 }
 
+int jail_cgroup_limit(struct jail_cgroup *cg, const struct cgroup_limits *limits, struct err *e)
+{
+        int r = 0;
+
+        if (cg->limited)
+                return 0;
+        if (cg->unified_fd >= 0)
+                r = limits_v2(cg->unified_fd, limits, e);
+        for (size_t i = 0; r == 0 && i < cg->tasks_count; i++) {
+                r = limits_v1(cg->limit_fds[i], v1_controllers[i], limits, e);
+                fd_closep(&cg->limit_fds[i]);
+        }
+        cg->limited = r == 0;
+        return r;
+}
+
 void jail_cgroup_close(struct jail_cgroup *cg)
 {
         fd_closep(&cg->unified_fd);
-        for (size_t i = 0; i < cg->tasks_count; i++)
+        for (size_t i = 0; i < cg->tasks_count; i++) {
                 fd_closep(&cg->tasks_fds[i]);
+                fd_closep(&cg->limit_fds[i]);
+        }
         cg->tasks_count = 0;
 }
 

@@ -30,7 +30,9 @@ struct cgroup_limits {
 struct jail_cgroup {
         int unified_fd;               /* directory, for CLONE_INTO_CGROUP; -1 on v1 */
         int tasks_fds[CGROUP_V1_MAX]; /* v1: each hierarchy's tasks file, for the child to enter */
+        int limit_fds[CGROUP_V1_MAX]; /* v1: each hierarchy's directory, until it has its limits */
         size_t tasks_count;
+        bool limited;
 };
 
 /*
@@ -38,10 +40,13 @@ struct jail_cgroup {
  * root, and for an ordinary user the cgroup that was delegated (jail_cgroup_delegated.h).
  */
 
-/* Creates the cgroup of guest name (whatever an earlier one left behind is removed) and sets every limit, which all
- * must take. Returns 0 or a negative errno with STATUS_ISOLATION. */
-int jail_cgroup_create(const char *base, const char *name, const struct cgroup_limits *limits, struct jail_cgroup *ret,
-                       struct err *e);
+/* Creates the cgroup of guest name (whatever an earlier one left behind is removed), without limits. Returns 0 or a
+ * negative errno with STATUS_ISOLATION. */
+int jail_cgroup_create(const char *base, const char *name, struct jail_cgroup *ret, struct err *e);
+
+/* Sets every limit, which all must take; the next time it is called it has nothing to do. The caller sees to it that
+ * nothing of the guest's runs before. Returns 0 or a negative errno with STATUS_ISOLATION. */
+int jail_cgroup_limit(struct jail_cgroup *cg, const struct cgroup_limits *limits, struct err *e);
 
 /* Closes the descriptors; the directories stay. */
 void jail_cgroup_close(struct jail_cgroup *cg);

@@ -20,9 +20,6 @@
 #include "supervisor/guest_run.h"
 #include "supervisor/narrow.h"
 
-/* Kernel memory that the guest causes beside its RAM: page tables, KVM's rmap and shadow pages, threads, namespaces. */
-#define CGROUP_OVERHEAD(ram) ((64ULL << 20) + (ram) / 16)
-
 /* A guest that resets again within RESET_QUICK_MS waits before its next start: 100 ms, doubled each time, up to 10 s.
  */
 #define RESET_QUICK_MS     1000
@@ -98,15 +95,7 @@ static int signals_open(int *ret_fd, struct err *e)
 
 static int cgroup_make(struct supervisor *s, struct err *e)
 {
-        const struct guest_spec *spec = s->spec;
-        const struct cgroup_limits limits = {
-                .memory_bytes = spec->memory_bytes + CGROUP_OVERHEAD(spec->memory_bytes),
-                .pids = VMM_TASKS(spec->vcpus),
-                .cpu_percent = spec->cpu_limit_percent ? spec->cpu_limit_percent : (spec->vcpus + 1) * 100,
-                .io = spec->io_limits,
-                .io_count = spec->io_limit_count,
-        };
-        int r = jail_cgroup_create(s->cgroup_base, spec->name, &limits, &s->cgroup, e);
+        int r = jail_cgroup_create(s->cgroup_base, s->spec->name, &s->cgroup, e);
 
         s->cgroup_made = r == 0;
         return r;

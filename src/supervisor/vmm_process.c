@@ -14,6 +14,9 @@
 
 extern const struct jail_policy policy_vmm_setup; /* compiled from src/vmm/policy/setup.policy */
 
+/* Kernel memory that the guest causes beside its RAM: page tables, KVM's rmap and shadow pages, threads, namespaces. */
+#define CGROUP_OVERHEAD(ram) ((64ULL << 20) + (ram) / 16)
+
 #define VMM_INSIDE_ID 1 /* the VMM's id in the guest's user namespace; devices get the others */
 
 static int sockets_open(int type, int ours[2], struct err *e)
@@ -23,6 +26,20 @@ static int sockets_open(int type, int ours[2], struct err *e)
         if (fcntl(ours[0], F_SETFL, O_NONBLOCK) < 0)
                 return err_set(e, -errno, "make a socket non-blocking");
         return 0;
+}
+
+static int cgroup_limit(const struct vmm_start *s, struct err *e)
+{
+        const struct guest_spec *spec = s->spec;
+        const struct cgroup_limits limits = {
+                .memory_bytes = spec->memory_bytes + CGROUP_OVERHEAD(spec->memory_bytes),
+                .pids = VMM_TASKS(spec->vcpus),
+                .cpu_percent = spec->cpu_limit_percent ? spec->cpu_limit_percent : (spec->vcpus + 1) * 100,
+                .io = spec->io_limits,
+                .io_count = spec->io_limit_count,
+        };
+
+        return s->cgroup ? jail_cgroup_limit(s->cgroup, &limits, e) : 0;
 }
 
 int vmm_process_start(const struct vmm_start *s, struct vmm_process *ret, struct err *e)
@@ -61,8 +78,10 @@ int vmm_process_start(const struct vmm_start *s, struct vmm_process *ret, struct
         fds[1].fd = console[1];
         if (r == 0)
                 r = jail_start(&req, &ret->pid, &ret->pidfd, &ret->layers, e);
-        if (r == 0)
+        if (r == 0) {
                 processor_leave(&ret->processor);
+                r = cgroup_limit(s, e); /* beside the child, which has a jail to build before it can use anything up */
+        }
         fd_closep(&control[1]);
         fd_closep(&console[1]);
         return r;

@@ -24,7 +24,7 @@ struct vmm_process {
 struct vmm_start {
         const struct guest_spec *spec;
         struct resources *resources;
-        const struct jail_cgroup *cgroup;
+        struct jail_cgroup *cgroup; /* NULL: none can be had */
         const char *staging_dir;
         const struct jail_ids *ids;
         bool by_user;                   /* started by an ordinary user */

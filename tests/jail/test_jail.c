@@ -35,14 +35,13 @@ int __wrap_supervise(const struct guest_spec *spec, struct err *e)
         return __real_supervise(spec, e);
 }
 
-__typeof__(jail_cgroup_create) __real_jail_cgroup_create, __wrap_jail_cgroup_create;
-int __wrap_jail_cgroup_create(const char *base, const char *name, const struct cgroup_limits *limits,
-                              struct jail_cgroup *ret, struct err *e)
+__typeof__(jail_cgroup_limit) __real_jail_cgroup_limit, __wrap_jail_cgroup_limit;
+int __wrap_jail_cgroup_limit(struct jail_cgroup *cg, const struct cgroup_limits *limits, struct err *e)
 {
         struct cgroup_limits more = *limits;
 
         more.memory_bytes += MORE_MEMORY_BYTES;
-        return __real_jail_cgroup_create(base, name, &more, ret, e);
+        return __real_jail_cgroup_limit(cg, &more, e);
 }
 
 __typeof__(jail_stage_fds) __real_jail_stage_fds, __wrap_jail_stage_fds;
