@@ -355,7 +355,7 @@ static void members_find(struct observer *o, const struct host *h, struct invent
                 qsort(spaces.items, spaces.count, sizeof(spaces.items[0]), by_ns);
         for (size_t i = 0; i < inv->processes.count; i++) {
                 struct process *p = inv->processes.items[i];
-                const struct pidns_entry *space, *end = spaces.items + spaces.count;
+                const struct pidns_entry *space, *last;
                 struct guest *g = p->guest ? NULL : guest_of_ancestors(inv, p);
                 struct pidns_entry key = {0};
 
@@ -367,8 +367,9 @@ static void members_find(struct observer *o, const struct host *h, struct invent
                 }
                 key.ns = spaces.count ? pidns_of(o, p) : 0;
                 space = key.ns ? bsearch(&key, spaces.items, spaces.count, sizeof(key), by_ns) : NULL;
+                last = space ? &spaces.items[spaces.count - 1] : NULL;
                 if (space && (space == spaces.items || space[-1].ns != key.ns) &&
-                    (space + 1 == end || space[1].ns != key.ns))
+                    (space == last || space[1].ns != key.ns))
                         member_add(o, space->guest, p, MEMBER_JAILED);
         }
 }
