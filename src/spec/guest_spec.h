@@ -65,8 +65,8 @@ void guest_spec_init(struct guest_spec *s);
 int guest_spec_validate(const struct guest_spec *s, struct err *e);
 
 /*
- * Takes the len bytes that another process made of a configuration file, before the flags are applied: copies them once,
- * checks length, version and size (STATUS_FAILURE: the two programs are not of one build), validates the copy as
+ * Takes the len bytes that another process made of a configuration file, before the flags are applied: copies them
+ * once, checks length, version and size (STATUS_FAILURE: the two programs are not of one build), validates the copy as
  * guest_spec_validate() does, but that name and kernel may still be empty, and only then gives it out. Returns 0 or
  * -EINVAL.
  */

@@ -72,7 +72,7 @@ static void own_namespace(struct audit *a, struct guest *g, const struct own *ow
                 const struct process *p = g->members.items[i].process;
                 int r = in_host(a, p, own->kind);
 
-                if (r == -ESRCH && p != g->vmm)
+                if (r == -ESRCH && p->pid != g->vmm->pid)
                         continue; /* a helper may end */
                 if (r < 0)
                         unknown = p;

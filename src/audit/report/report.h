@@ -117,8 +117,9 @@ void report_print_text(const struct report_view *v, FILE *to);
 void report_print_html(const struct report_view *v, FILE *to);
 
 /*
- * Writes the page to a file that appears whole or not at all, mode 0600, or for a tenant 0644, without the umask. What is there already is
- * replaced when it is a regular file; a symbolic link or a device is refused. Returns 0 or a negative errno.
+ * Writes the page to a file that appears whole or not at all, mode 0600, or for a tenant 0644, without the umask. What
+ * is there already is replaced when it is a regular file; a symbolic link or a device is refused. Returns 0 or a
+ * negative errno.
  */
 int report_write_html(const struct report_view *v, const char *path, struct err *e);
 
