@@ -28,7 +28,8 @@ static int ram_memfd(void)
         return fd < 0 ? -errno : fd;
 }
 
-int guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, gpa_t hole_end, struct err *e)
+int guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, gpa_t hole_end, int *ret_fd,
+                  struct err *e)
 {
         struct guest_ram ram = {.len_bytes = len_bytes};
         uint64_t below = len_bytes < hole_start ? len_bytes : hole_start;
@@ -61,9 +62,13 @@ int guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, g
 
         ram.regions[ram.region_count++] = (struct ram_region){.base = 0, .len_bytes = below, .host = host};
         if (below < len_bytes)
-                ram.regions[ram.region_count++] =
-                        (struct ram_region){.base = hole_end, .len_bytes = len_bytes - below, .host = host + below};
+                ram.regions[ram.region_count++] = (struct ram_region){.base = hole_end,
+                                                                      .len_bytes = len_bytes - below,
+                                                                      .host = host + below,
+                                                                      .file_off_bytes = below};
         *ret = ram;
+        if (ret_fd)
+                *ret_fd = TAKE_FD(fd);
         return 0;
 }
 

@@ -1,5 +1,6 @@
 /*
- * Guest RAM: one sealed memfd, mapped once, cut into the regions that KVM sees as memory slots.
+ * Guest RAM. In the VMM: one sealed memfd, mapped once, cut into the regions that KVM sees as memory slots. In a device's
+ * process: regions that the VMM (or another front end) has handed over by descriptor, each with a mapping of its own.
  * The only place that knows what RAM is made of, and the only place that turns a guest address into a
  * pointer.
  */
@@ -12,12 +13,14 @@
 
 typedef uint64_t gpa_t; /* guest physical address: an integer, never a pointer */
 
-#define GUEST_RAM_REGIONS_MAX 2 /* below and above the PCI hole */
+#define GUEST_RAM_REGIONS_MAX 32 /* a VMM of ours has two: below and above the PCI hole; other front ends have more */
 
 struct ram_region {
         gpa_t base;
         uint64_t len_bytes;
-        uint8_t *host; /* where this process maps it */
+        uint8_t *host;           /* where this process maps it */
+        uint64_t file_off_bytes; /* of base in the descriptor that holds it */
+        uint64_t peer;           /* the front end's own address of base: vhost-user names rings by it */
 };
 
 struct guest_ram {
@@ -31,7 +34,22 @@ struct guest_ram {
  * resealed, maps it shared, excludes it from core dumps and from page merging, and lays it around the hole
  * [hole_start, hole_end). Returns 0 or a negative errno. guest_ram_unmap() undoes it.
  */
-int guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, gpa_t hole_end, struct err *e);
+int guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, gpa_t hole_end, int *ret_fd,
+                  struct err *e); /* ret_fd: the memfd, which the caller closes; NULL: it is closed here */
+
+/*
+ * Maps [off, off+len) of fd, which stays the caller's, as guest addresses [base, base+len): read and write, shared, out of
+ * core dumps. All hostile: page alignment, overlaps in guest and peer addresses, overflow and the file's size are checked.
+ * Returns 0, -EINVAL, -EEXIST (overlap), -ENOSPC (too many) or what mmap(2) says.
+ */
+int guest_ram_add(struct guest_ram *ram, int fd, uint64_t off_bytes, gpa_t base, uint64_t len_bytes, uint64_t peer,
+                  struct err *e);
+
+/* Unmaps exactly that region. Pointers into it are dangling from then on. Returns 0 or -ENOENT. */
+int guest_ram_remove(struct guest_ram *ram, gpa_t base, uint64_t len_bytes, uint64_t peer);
+
+/* The guest address of a front end's address, when [peer, peer+len) lies inside one region. Returns 0 or -EFAULT. */
+int guest_ram_from_peer(const struct guest_ram *ram, uint64_t peer, uint64_t len_bytes, gpa_t *ret);
 
 /* Unmaps; accepts a zeroed object and can be called twice. */
 void guest_ram_unmap(struct guest_ram *ram);

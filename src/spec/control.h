@@ -18,9 +18,10 @@
 
 #include "base/err.h"
 #include "spec/guest_spec.h"
+#include "spec/vmm_fds.h"
 
 #define CONTROL_MAGIC     0x42554b48U /* "BUKH" */
-#define CONTROL_VERSION   1
+#define CONTROL_VERSION   2
 #define CONTROL_CPUID_MAX 256 /* entries: KVM_MAX_CPUID_ENTRIES */
 
 enum control_type {
@@ -32,6 +33,11 @@ enum control_type {
         CONTROL_READY,
         CONTROL_END,
         CONTROL_FAILED,
+        CONTROL_DEVICE,        /* to the VMM, with a descriptor: the socket of a device that was started again */
+        CONTROL_DEVICE_DOWN,   /* from the VMM: it has lost (or given up on) a device; the supervisor restarts it */
+        CONTROL_DEVICE_CONFIG, /* to a device's process */
+        CONTROL_RESIZE,        /* to a device's process */
+        CONTROL_RESIZED,       /* its answer */
 };
 
 struct control_header {
@@ -57,6 +63,10 @@ struct control_config {
         uint32_t cpu_model; /* enum cpu_model */
         uint32_t has_initrd;
         uint32_t test_device;
+        uint32_t device_count; /* on VMM_FD_DEVICE_FIRST on */
+        struct {
+                uint16_t type, queues; /* VIRTIO_ID_BLOCK or VIRTIO_ID_RNG; queues: at most */
+        } devices[VMM_DEVICES_MAX];
         uint32_t cpuid_count; /* what KVM_GET_SUPPORTED_CPUID answered, asked by the supervisor meanwhile */
         uint32_t reserved;
         struct kvm_cpuid_entry2 cpuid[CONTROL_CPUID_MAX];
@@ -83,6 +93,28 @@ struct control_failed {
         uint32_t status; /* enum exit_status */
         uint32_t reserved;
         char text[ERR_TEXT_MAX];
+};
+
+struct control_device { /* DEVICE and DEVICE_DOWN */
+        struct control_header head;
+        uint32_t index;
+        uint32_t failed; /* DEVICE: no descriptor, it will not come back: DEVICE_NEEDS_RESET */
+};
+
+struct control_device_config {
+        struct control_header head;
+        uint64_t required_layers; /* LAYER_BIT()s that the process itself must put in force, or not start */
+        uint32_t queues;
+        uint32_t reserved;
+        struct disk_spec disk; /* bulkhead-blk; path is empty here */
+        uint64_t rng_bytes_per_s; /* bulkhead-rng */
+};
+
+struct control_resize { /* RESIZE and RESIZED */
+        struct control_header head;
+        uint64_t bytes;
+        int32_t result; /* RESIZED: 0 or a negative errno */
+        uint32_t reserved;
 };
 
 /* Large enough for every message. */

@@ -8,8 +8,9 @@
 
 /* The struct crosses processes as bytes: no padding may carry what lay in memory before. */
 static_assert(sizeof(struct io_limit) == 40, "io_limit has padding");
-static_assert(sizeof(struct guest_spec) == 8 + SPEC_NAME_MAX + 2 * SPEC_PATH_MAX + SPEC_CMDLINE_MAX + 8 + 5 * 4 + 4 +
-                                                   SPEC_IO_LIMITS_MAX * sizeof(struct io_limit),
+static_assert(sizeof(struct disk_spec) == SPEC_PATH_MAX + SPEC_ID_MAX + 3 + 2 * 4 + 2 * 8, "disk_spec has padding");
+static_assert(sizeof(struct guest_spec) == 8 + SPEC_NAME_MAX + 2 * SPEC_PATH_MAX + SPEC_CMDLINE_MAX + 8 + 7 * 4 + 4 +
+                                                   SPEC_DISKS_MAX * sizeof(struct disk_spec) + SPEC_IO_LIMITS_MAX * sizeof(struct io_limit),
               "guest_spec has padding");
 
 static const char *const cpu_models[] = {[CPU_HOST] = "host", [CPU_BASELINE] = "baseline"};
@@ -156,8 +157,8 @@ static int draft_validate(const struct guest_spec *s, struct err *e)
                 r = err_bad(e, STATUS_USAGE, "on_reset has the unknown value %u", s->on_reset);
         if (r == 0 && s->cpu_limit_percent)
                 r = cpu_limit_check(s->cpu_limit_percent, e);
-        if (r == 0 && (s->require_all_layers > 1 || s->test_device > 1 || s->reserved[0] || s->reserved[1]))
-                r = err_bad(e, STATUS_USAGE, "require_all_layers and test_device must be 0 or 1");
+        if (r == 0 && (s->require_all_layers > 1 || s->test_device > 1 || s->rng > 1 || s->reserved || s->reserved2))
+                r = err_bad(e, STATUS_USAGE, "require_all_layers, test_device and rng must be 0 or 1");
         return r == 0 ? io_limits_check(s, e) : r;
 }
 

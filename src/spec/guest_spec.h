@@ -10,7 +10,7 @@
 
 #include "base/err.h"
 
-#define SPEC_VERSION         1
+#define SPEC_VERSION         2
 #define SPEC_NAME_MAX        64   /* with the zero: 1..63 of [A-Za-z0-9._-], first one alphanumeric */
 #define SPEC_PATH_MAX        1024 /* with the zero */
 #define SPEC_CMDLINE_MAX     2048 /* with the zero: x86 COMMAND_LINE_SIZE */
@@ -22,6 +22,8 @@
 #define SPEC_IO_RATE_MAX     (1ULL << 50) /* bytes or operations per second: beyond any device, fits JSON */
 #define SPEC_DEV_MAJOR_MAX   4095         /* include/linux/kdev_t.h: 12 bits of major, 20 of minor number */
 #define SPEC_DEV_MINOR_MAX   1048575
+#define SPEC_DISKS_MAX       12
+#define SPEC_ID_MAX          21 /* with the zero: VIRTIO_BLK_ID_BYTES is 20 */
 #define SPEC_DEFAULT_CMDLINE "console=ttyS0 panic=-1"
 #define SPEC_DEFAULT_MEMORY  (512ULL << 20)
 
@@ -33,6 +35,19 @@ struct io_limit {
         uint32_t major, minor;
         uint64_t read_bytes_per_s, write_bytes_per_s;
         uint64_t read_ops_per_s, write_ops_per_s;
+};
+
+enum disk_engine { DISK_ENGINE_AUTO, DISK_ENGINE_URING, DISK_ENGINE_SYNC };
+
+/* A raw image or block device; never probed for a format. */
+struct disk_spec {
+        char path[SPEC_PATH_MAX];
+        char id[SPEC_ID_MAX]; /* serial number the guest sees, and the name for `bulkhead resize`; unique; default disk0, disk1 ... */
+        uint8_t read_only, direct; /* 0 or 1; direct: O_DIRECT */
+        uint8_t engine;            /* enum disk_engine */
+        uint32_t queues;           /* 1..16; 0: one a vCPU, at most 4 */
+        uint32_t reserved;
+        uint64_t bytes_per_s, ops_per_s; /* token buckets; 0: no limit */
 };
 
 struct guest_spec {
@@ -50,7 +65,11 @@ struct guest_spec {
         uint32_t io_limit_count;
         uint8_t require_all_layers; /* 0 or 1 */
         uint8_t test_device;        /* 0 or 1: the test register exists */
-        uint8_t reserved[2];
+        uint8_t rng;                /* 0 or 1: an entropy device */
+        uint8_t reserved;
+        uint32_t disk_count;
+        uint32_t reserved2;
+        struct disk_spec disks[SPEC_DISKS_MAX];
         struct io_limit io_limits[SPEC_IO_LIMITS_MAX];
 };
 

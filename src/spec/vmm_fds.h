@@ -16,7 +16,22 @@
 #define VMM_FD_VM   8
 #define VMM_FD_WAKE 9
 
+#define VMM_FD_RAM  10 /* kept only by a guest with devices: they get it from here */
+
 /* vCPU i is descriptor 64 + i: one mask comparison covers them all. */
 #define VMM_FD_VCPU_FIRST 64
 #define VMM_FD_VCPU_MASK  0xffffffc0
-#define VMM_FD_LIMIT      128
+
+/* Device i (VMM_DEVICES_MAX): its vhost-user socket, its channel for the back end's own requests, its in-flight region. */
+#define VMM_DEVICES_MAX     16
+#define VMM_FD_DEVICE_FIRST 128 /* + i */
+#define VMM_FD_DEVICE_MASK  0xfffffff0
+#define VMM_FD_REQUEST_FIRST 144 /* + i */
+#define VMM_FD_INFLIGHT_FIRST 160 /* + i */
+
+/* Eventfds: queue q of device i notifies by 256 + 16 * i + q and interrupts by 512 + 16 * i + q. */
+#define VMM_FD_KICK_FIRST 256
+#define VMM_FD_KICK_MASK  0xffffff00
+#define VMM_FD_CALL_FIRST 512
+#define VMM_FD_CALL_MASK  0xffffff00
+#define VMM_FD_LIMIT      768

@@ -95,7 +95,7 @@ static int machine_build(const struct control_config *c, struct err *e)
         if (r == 0)
                 r = vcpus_start(&machine, &cpuid, vcpus, c->vcpus, e);
         if (r == 0)
-                r = guest_ram_map(&machine.ram, c->memory_bytes, LAYOUT_HOLE_START, LAYOUT_HOLE_END, e);
+                r = guest_ram_map(&machine.ram, c->memory_bytes, LAYOUT_HOLE_START, LAYOUT_HOLE_END, NULL, e);
         if (r == 0)
                 r = vm_register_ram(&machine.ram, e);
         if (r == 0)

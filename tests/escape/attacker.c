@@ -73,11 +73,14 @@ int __wrap_control_receive(int fd, union control_message *ret)
         return r;
 }
 
-int __real_guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, gpa_t hole_end, struct err *e);
-int __wrap_guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, gpa_t hole_end, struct err *e);
-int __wrap_guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, gpa_t hole_end, struct err *e)
+int __real_guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, gpa_t hole_end, int *ret_fd,
+                           struct err *e);
+int __wrap_guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, gpa_t hole_end, int *ret_fd,
+                           struct err *e);
+int __wrap_guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, gpa_t hole_end, int *ret_fd,
+                           struct err *e)
 {
-        int r = __real_guest_ram_map(ret, len_bytes, hole_start, hole_end, e);
+        int r = __real_guest_ram_map(ret, len_bytes, hole_start, hole_end, ret_fd, e);
 
         if (r == 0)
                 target.ram = ret->regions[0].host;

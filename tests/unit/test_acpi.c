@@ -22,7 +22,7 @@ static struct guest_ram ram;
 
 static int setup(void **state)
 {
-        return guest_ram_map(&ram, 2U << 20, LAYOUT_HOLE_START, LAYOUT_HOLE_END, NULL);
+        return guest_ram_map(&ram, 2U << 20, LAYOUT_HOLE_START, LAYOUT_HOLE_END, NULL, NULL);
 }
 
 static int teardown(void **state)
@@ -283,7 +283,7 @@ static void refusals(void **state)
         }
         /* Memory ends before the area, by a page and exactly. */
         for (uint64_t len = LAYOUT_ACPI - 4096; len <= LAYOUT_ACPI; len += 4096) {
-                assert_int_equal(guest_ram_map(&small, len, LAYOUT_HOLE_START, LAYOUT_HOLE_END, NULL), 0);
+                assert_int_equal(guest_ram_map(&small, len, LAYOUT_HOLE_START, LAYOUT_HOLE_END, NULL, NULL), 0);
                 assert_int_equal(acpi_write_tables(&small, 64, &rsdp, &e), -EFAULT);
                 guest_ram_unmap(&small);
         }

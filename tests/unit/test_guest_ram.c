@@ -19,7 +19,7 @@
 
 static void map(struct guest_ram *ram, uint64_t len)
 {
-        assert_int_equal(guest_ram_map(ram, len, HOLE_START, HOLE_END, NULL), 0);
+        assert_int_equal(guest_ram_map(ram, len, HOLE_START, HOLE_END, NULL, NULL), 0);
 }
 
 static void regions_leave_the_hole_free(void **state)
@@ -51,7 +51,7 @@ static void sizes_that_are_none(void **state)
         struct guest_ram ram = {.region_count = 77};
 
         for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-                assert_true(guest_ram_map(&ram, bad[i], HOLE_START, HOLE_END, NULL) < 0);
+                assert_true(guest_ram_map(&ram, bad[i], HOLE_START, HOLE_END, NULL, NULL) < 0);
         assert_int_equal(ram.region_count, 77); /* untouched on failure */
 }
 

@@ -238,7 +238,7 @@ static void hostile_fields(void **state)
         s.require_all_layers = 2;
         assert_invalid(&s, STATUS_USAGE, "require_all_layers");
         s = good_spec();
-        s.reserved[1] = 1;
+        s.reserved = 1;
         assert_invalid(&s, STATUS_USAGE, "0 or 1");
         s = good_spec();
         s.io_limit_count = SPEC_IO_LIMITS_MAX + 1;

@@ -28,6 +28,14 @@
 #define LAYOUT_HOLE_START 0xc0000000ULL
 #define LAYOUT_HOLE_END   0x100000000ULL
 
+/* PCI: configuration space of one bus, and where BARs are: below 4 GiB, and above all RAM up to what the processor can address. */
+#define LAYOUT_ECAM            0xe0000000U
+#define LAYOUT_ECAM_SIZE       0x00100000U /* bus 0 alone: 32 devices x 8 functions x 4 KiB */
+#define LAYOUT_PCI_WINDOW      0xd0000000U
+#define LAYOUT_PCI_WINDOW_SIZE 0x10000000U
+#define LAYOUT_PCI_PORT        0xcf8 /* address; 0xcfc: data */
+#define LAYOUT_PCI_PORTS       8
+
 #define LAYOUT_IOAPIC       0xfec00000U
 #define LAYOUT_IOAPIC_SIZE  0x1000U
 #define LAYOUT_IOAPIC_PINS  24

@@ -1,0 +1,15 @@
+/* Descriptor numbers of a device's process, fixed so that its system-call filter can name them. Plain integers only. */
+#pragma once
+
+#define DEVICE_FD_CONTROL  3 /* SOCK_SEQPACKET to the supervisor: CONFIG, READY, RESIZE, FAILED */
+#define DEVICE_FD_FRONTEND 4 /* vhost-user, to the VMM (or another front end) */
+#define DEVICE_FD_RESOURCE 5 /* the one host resource: a disk's file or block device; rng: none */
+
+/* Made by the process before its filter closes. */
+#define DEVICE_FD_EPOLL 6
+#define DEVICE_FD_RING  7 /* io_uring */
+#define DEVICE_FD_EVENT 8 /* completions of io_uring */
+#define DEVICE_FD_TIMER 9 /* rate limits */
+
+/* Whatever the front end sends is received above and stays below. */
+#define DEVICE_FD_LIMIT 128
