@@ -1,8 +1,7 @@
 /*
- * Guest RAM. In the VMM: one sealed memfd, mapped once, cut into the regions that KVM sees as memory slots. In a device's
- * process: regions that the VMM (or another front end) has handed over by descriptor, each with a mapping of its own.
- * The only place that knows what RAM is made of, and the only place that turns a guest address into a
- * pointer.
+ * Guest RAM. In the VMM: one sealed memfd, mapped once, cut into the regions that KVM sees as memory slots. In a
+ * device's process: regions that the VMM (or another front end) has handed over by descriptor, each with a mapping of
+ * its own. The only place that knows what RAM is made of, and the only place that turns a guest address into a pointer.
  */
 #pragma once
 
@@ -38,8 +37,9 @@ int guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, g
                   struct err *e); /* ret_fd: the memfd, which the caller closes; NULL: it is closed here */
 
 /*
- * Maps [off, off+len) of fd, which stays the caller's, as guest addresses [base, base+len): read and write, shared, out of
- * core dumps. All hostile: page alignment, overlaps in guest and peer addresses, overflow and the file's size are checked.
+ * Maps [off, off+len) of fd, which stays the caller's, as guest addresses [base, base+len): read and write, shared, out
+ * of core dumps. All hostile: page alignment, overlaps in guest and peer addresses, overflow and the file's size are
+ * checked. (A file that shrinks later ends this process, which is nobody's but the front end's guest's, by SIGBUS.)
  * Returns 0, -EINVAL, -EEXIST (overlap), -ENOSPC (too many) or what mmap(2) says.
  */
 int guest_ram_add(struct guest_ram *ram, int fd, uint64_t off_bytes, gpa_t base, uint64_t len_bytes, uint64_t peer,

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -129,12 +130,153 @@ static void the_kernel_agrees(void **state)
         guest_ram_unmap(&ram);
 }
 
+/* True when nothing is mapped in these pages. */
+static bool unmapped(const void *p, uint64_t len)
+{
+        return msync((void *)p, len, MS_ASYNC) < 0 && errno == ENOMEM;
+}
+
+static void unmap_takes_every_region(void **state)
+{
+        struct guest_ram ram;
+        const uint8_t *low, *high;
+
+        map(&ram, HOLE_START + MIB);
+        low = ram.regions[0].host;
+        high = ram.regions[1].host;
+        assert_int_equal(ram.regions[0].file_off_bytes, 0);
+        assert_int_equal(ram.regions[1].file_off_bytes, HOLE_START);
+        guest_ram_unmap(&ram);
+        assert_true(unmapped(low, 4096) && unmapped(high, MIB));
+}
+
+static int file(uint64_t len)
+{
+        int fd = memfd_create("test", MFD_CLOEXEC);
+
+        assert_true(fd >= 0);
+        assert_int_equal(ftruncate(fd, (off_t)len), 0);
+        return fd;
+}
+
+#define PEER 0x7f0000000000ULL
+
+static void regions_of_a_front_end(void **state)
+{
+        struct guest_ram ram = {0}, other = {0};
+        int fd = file(4 * MIB);
+        const uint8_t *second;
+        gpa_t gpa = 77;
+
+        assert_int_equal(guest_ram_add(&ram, fd, 0, 0, MIB, PEER, NULL), 0);
+        assert_int_equal(guest_ram_add(&ram, fd, 2 * MIB, HOLE_END, 2 * MIB, PEER + MIB, NULL), 0);
+        assert_int_equal(guest_ram_add(&other, fd, 0, 0, 4 * MIB, PEER, NULL), 0);
+        close(fd); /* the caller's; mappings stay */
+        assert_int_equal(ram.len_bytes, 3 * MIB);
+
+        assert_int_equal(guest_ram_write(&ram, HOLE_END + 1, "x", 1), 0);
+        assert_memory_equal(guest_ram_at(&other, 2 * MIB + 1, 1), "x", 1);
+        assert_null(guest_ram_at(&ram, MIB, 1));
+
+        assert_int_equal(guest_ram_from_peer(&ram, PEER, MIB, &gpa), 0);
+        assert_int_equal(gpa, 0);
+        assert_int_equal(guest_ram_from_peer(&ram, PEER + MIB + 5, 2 * MIB - 5, &gpa), 0);
+        assert_int_equal(gpa, HOLE_END + 5);
+        assert_int_equal(guest_ram_from_peer(&ram, PEER + MIB - 1, 2, &gpa), -EFAULT); /* two regions */
+        assert_int_equal(guest_ram_from_peer(&ram, PEER + MIB + 5, 2 * MIB - 4, &gpa), -EFAULT);
+        assert_int_equal(guest_ram_from_peer(&ram, PEER - 1, 1, &gpa), -EFAULT);
+        assert_int_equal(guest_ram_from_peer(&ram, PEER + 1, UINT64_MAX, &gpa), -EFAULT);
+        assert_int_equal(gpa, HOLE_END + 5); /* untouched */
+
+        assert_int_equal(guest_ram_remove(&ram, 0, MIB - 4096, PEER), -ENOENT);
+        assert_int_equal(guest_ram_remove(&ram, 0, MIB, PEER + 4096), -ENOENT);
+        assert_int_equal(guest_ram_remove(&ram, 4096, MIB, PEER), -ENOENT);
+        second = ram.regions[0].host;
+        assert_int_equal(guest_ram_remove(&ram, 0, MIB, PEER), 0);
+        assert_true(unmapped(second, MIB));
+        assert_int_equal(guest_ram_remove(&ram, 0, MIB, PEER), -ENOENT);
+        assert_int_equal(ram.region_count, 1);
+        assert_int_equal(ram.len_bytes, 2 * MIB);
+        assert_null(guest_ram_at(&ram, 0, 1));
+        assert_memory_equal(guest_ram_at(&ram, HOLE_END + 1, 1), "x", 1);
+        second = ram.regions[0].host;
+        guest_ram_unmap(&ram);
+        assert_true(unmapped(second, 2 * MIB));
+        guest_ram_unmap(&other);
+}
+
+static void regions_that_are_none(void **state)
+{
+        static const struct {
+                uint64_t off, base, len, peer;
+                int r;
+        } cases[] = {
+                {1, 8 * MIB, MIB, PEER + 8 * MIB, -EINVAL}, /* not aligned, each in turn */
+                {0, 8 * MIB + 8, MIB, PEER + 8 * MIB, -EINVAL},
+                {0, 8 * MIB, MIB + 512, PEER + 8 * MIB, -EINVAL},
+                {0, 8 * MIB, MIB, PEER + 8 * MIB + 2048, -EINVAL},
+                {0, 8 * MIB, 0, PEER + 8 * MIB, -EINVAL},
+                {0, UINT64_MAX - 4095, 8192, PEER + 8 * MIB, -EINVAL}, /* they wrap, each in turn */
+                {0, 8 * MIB, 8192, UINT64_MAX - 4095, -EINVAL},
+                {UINT64_MAX - 4095, 8 * MIB, 8192, PEER + 8 * MIB, -EINVAL},
+                {1ULL << 63, 8 * MIB, 4096, PEER + 8 * MIB, -EINVAL},
+                {4096, 8 * MIB, 4 * MIB, PEER + 8 * MIB, -EINVAL}, /* beyond the file */
+                {4 * MIB, 8 * MIB, 4096, PEER + 8 * MIB, -EINVAL},
+                {0, 0, 4096, PEER + 8 * MIB,
+                 -EEXIST}, /* same start, last page, around, in guest and in peer addresses */
+                {0, 2 * MIB - 4096, MIB, PEER + 8 * MIB, -EEXIST},
+                {0, 4096, 4096, PEER + 8 * MIB, -EEXIST},
+                {0, 8 * MIB, 4096, PEER, -EEXIST},
+                {0, 8 * MIB, MIB, PEER + 2 * MIB - 4096, -EEXIST},
+                {0, 8 * MIB, MIB, PEER - MIB + 4096, -EEXIST},
+                {0, 2 * MIB, MIB, PEER + 2 * MIB, 0}, /* just beside it */
+                {0, 8 * MIB, MIB, PEER - MIB, 0},
+        };
+        struct guest_ram ram = {0};
+        int fd = file(4 * MIB), pipe_fds[2];
+
+        assert_int_equal(guest_ram_add(&ram, fd, 0, 0, 2 * MIB, PEER, NULL), 0);
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                unsigned int count = ram.region_count;
+
+                assert_int_equal(guest_ram_add(&ram, fd, cases[i].off, cases[i].base, cases[i].len, cases[i].peer,
+                                               NULL),
+                                 cases[i].r);
+                assert_int_equal(ram.region_count, count + (cases[i].r == 0));
+                if (cases[i].r == 0)
+                        assert_int_equal(guest_ram_remove(&ram, cases[i].base, cases[i].len, cases[i].peer), 0);
+        }
+        assert_int_equal(pipe(pipe_fds), 0);
+        assert_int_equal(guest_ram_add(&ram, pipe_fds[0], 0, 8 * MIB, 4096, PEER + 8 * MIB, NULL), -EINVAL);
+        close(pipe_fds[0]);
+        close(pipe_fds[1]);
+        assert_int_equal(guest_ram_add(&ram, pipe_fds[0], 0, 8 * MIB, 4096, PEER + 8 * MIB, NULL), -EBADF);
+        guest_ram_unmap(&ram);
+        close(fd);
+}
+
+static void regions_have_a_limit(void **state)
+{
+        struct guest_ram ram = {0};
+        int fd = file(4096);
+
+        for (unsigned int i = 0; i < GUEST_RAM_REGIONS_MAX; i++)
+                assert_int_equal(guest_ram_add(&ram, fd, 0, i * MIB, 4096, PEER + i * MIB, NULL), 0);
+        assert_int_equal(guest_ram_add(&ram, fd, 0, GUEST_RAM_REGIONS_MAX * MIB, 4096,
+                                       PEER + GUEST_RAM_REGIONS_MAX * MIB, NULL),
+                         -ENOSPC);
+        guest_ram_unmap(&ram);
+        close(fd);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(regions_leave_the_hole_free), cmocka_unit_test(sizes_that_are_none),
                 cmocka_unit_test(accessor_stays_inside),       cmocka_unit_test(copies),
-                cmocka_unit_test(the_kernel_agrees),
+                cmocka_unit_test(the_kernel_agrees),           cmocka_unit_test(unmap_takes_every_region),
+                cmocka_unit_test(regions_of_a_front_end),      cmocka_unit_test(regions_that_are_none),
+                cmocka_unit_test(regions_have_a_limit),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
