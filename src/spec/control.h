@@ -106,7 +106,7 @@ struct control_device_config {
         uint64_t required_layers; /* LAYER_BIT()s that the process itself must put in force, or not start */
         uint32_t queues;
         uint32_t reserved;
-        struct disk_spec disk; /* bulkhead-blk; path is empty here */
+        struct disk_spec disk;    /* bulkhead-blk; path is empty here */
         uint64_t rng_bytes_per_s; /* bulkhead-rng */
 };
 
@@ -125,6 +125,9 @@ union control_message {
         struct control_ready ready;
         struct control_end end;
         struct control_failed failed;
+        struct control_device device;
+        struct control_device_config device_config;
+        struct control_resize resize;
 };
 
 #define CONTROL_HEADER(t, bytes)  \
@@ -141,6 +144,15 @@ int control_send(int fd, const void *message);
  * -EPROTO (malformed) or another negative errno.
  */
 int control_receive(int fd, union control_message *ret);
+
+/* control_send() with a descriptor, which stays the caller's. */
+int control_send_fd(int fd, const void *message, int passed);
+
+/*
+ * control_receive() that also takes the descriptor of a DEVICE message: *ret_fd, close-on-exec, the caller's, or -1
+ * when none came. Descriptors with any other message, or more than one, are closed, and the message is -EPROTO.
+ */
+int control_receive_fd(int fd, union control_message *ret, int *ret_fd);
 
 /* Sends e as FAILED. Returns 0 or a negative errno. */
 int control_send_failed(int fd, const struct err *e);

@@ -23,6 +23,11 @@ static size_t size_of(uint16_t type)
                 [CONTROL_READY] = sizeof(struct control_ready),
                 [CONTROL_END] = sizeof(struct control_end),
                 [CONTROL_FAILED] = sizeof(struct control_failed),
+                [CONTROL_DEVICE] = sizeof(struct control_device),
+                [CONTROL_DEVICE_DOWN] = sizeof(struct control_device),
+                [CONTROL_DEVICE_CONFIG] = sizeof(struct control_device_config),
+                [CONTROL_RESIZE] = sizeof(struct control_resize),
+                [CONTROL_RESIZED] = sizeof(struct control_resize),
         };
 
         return type < ARRAY_LEN(sizes) ? sizes[type] : 0;
@@ -42,6 +47,12 @@ static void check_received(const union control_message *m, const uint8_t *sent, 
                 MUST(memchr(m->failed.text, '\0', sizeof(m->failed.text)));
                 same.failed.text[sizeof(same.failed.text) - 1] = '\0';
         }
+        if (m->head.type == CONTROL_DEVICE_CONFIG) {
+                MUST(memchr(m->device_config.disk.path, '\0', sizeof(m->device_config.disk.path)));
+                MUST(memchr(m->device_config.disk.id, '\0', sizeof(m->device_config.disk.id)));
+                same.device_config.disk.path[sizeof(same.device_config.disk.path) - 1] = '\0';
+                same.device_config.disk.id[sizeof(same.device_config.disk.id) - 1] = '\0';
+        }
         MUST(memcmp(m, &same, len) == 0);
 }
 
@@ -53,7 +64,8 @@ static void packet(struct reader *r)
         uint8_t how = read_u8(r);
         size_t given, len;
         int pair[2], result;
-        bool good;
+        bool good, with_fd = how & 8;
+        int passed = -1;
 
         memset(bytes, 0x41, sizeof(bytes)); /* no zero ends a text by accident */
         given = read_bytes(r, bytes, sizeof(bytes));
@@ -62,18 +74,27 @@ static void packet(struct reader *r)
         if (how & 1) { /* a good header, and the length that the input says or that its type has */
                 head.magic = CONTROL_MAGIC;
                 head.version = CONTROL_VERSION;
-                head.type %= 10;
+                head.type %= CONTROL_RESIZED + 2;
                 len = how & 2 ? size_of(head.type) : head.size % sizeof(bytes);
                 head.size = (uint32_t)len + ((how & 4) != 0);
                 memcpy(bytes, &head, sizeof(head));
         }
         MUST(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
         MUST(control_receive(pair[1], &m) == -EAGAIN);
-        MUST(len == 0 || send(pair[0], bytes, len, 0) == (ssize_t)len);
-        close(pair[0]);
-        result = control_receive(pair[1], &m);
         good = len >= sizeof(head) && head.magic == CONTROL_MAGIC && head.version == CONTROL_VERSION &&
                head.size == len && size_of(head.type) == len;
+        with_fd = with_fd && good;
+        if (with_fd)
+                MUST(control_send_fd(pair[0], bytes, pair[0]) == 0);
+        else
+                MUST(len == 0 || send(pair[0], bytes, len, 0) == (ssize_t)len);
+        close(pair[0]);
+        result = how & 16 ? control_receive_fd(pair[1], &m, &passed) : control_receive(pair[1], &m);
+        if (with_fd && how & 16)
+                good = head.type == CONTROL_DEVICE;
+        MUST((passed >= 0) == (good && with_fd && (how & 16)));
+        if (passed >= 0)
+                close(passed);
         MUST(result == (good ? 0 : len == 0 ? -EPIPE : -EPROTO));
         if (good)
                 check_received(&m, bytes, len);

@@ -1,5 +1,6 @@
 /* The control channel takes well-formed messages and nothing else. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,6 +27,11 @@ static const struct {
         {CONTROL_READY, sizeof(struct control_ready)},
         {CONTROL_END, sizeof(struct control_end)},
         {CONTROL_FAILED, sizeof(struct control_failed)},
+        {CONTROL_DEVICE, sizeof(struct control_device)},
+        {CONTROL_DEVICE_DOWN, sizeof(struct control_device)},
+        {CONTROL_DEVICE_CONFIG, sizeof(struct control_device_config)},
+        {CONTROL_RESIZE, sizeof(struct control_resize)},
+        {CONTROL_RESIZED, sizeof(struct control_resize)},
 };
 
 struct pair {
@@ -107,7 +113,7 @@ static void malformed_is_refused(void **state)
         struct control_header unknown = CONTROL_HEADER(0, sizeof(unknown));
 
         assert_int_equal(received(p, &unknown, sizeof(unknown)), -EPROTO);
-        unknown.type = CONTROL_FAILED + 1;
+        unknown.type = CONTROL_RESIZED + 1;
         assert_int_equal(received(p, &unknown, sizeof(unknown)), -EPROTO);
         assert_int_equal(received(p, &unknown, 1), -EPROTO);
         unknown.size = sizeof(big);
@@ -130,6 +136,85 @@ static void texts_end(void **state)
         assert_int_equal(control_send(p->fds[0], &m), 0);
         assert_int_equal(control_receive(p->fds[1], &in), 0);
         assert_int_equal(strlen(in.config.cmdline), sizeof(in.config.cmdline) - 1);
+
+        m.head = CONTROL_HEADER(CONTROL_DEVICE_CONFIG, sizeof(m.device_config));
+        assert_int_equal(control_send(p->fds[0], &m), 0);
+        assert_int_equal(control_receive(p->fds[1], &in), 0);
+        assert_int_equal(strlen(in.device_config.disk.path), sizeof(in.device_config.disk.path) - 1);
+        assert_int_equal(strlen(in.device_config.disk.id), sizeof(in.device_config.disk.id) - 1);
+}
+
+static int open_files(void)
+{
+        int count = 0;
+
+        for (int fd = 0; fd < 256; fd++)
+                count += fcntl(fd, F_GETFD) >= 0;
+        return count;
+}
+
+/* The socket of a device comes with its message, and only with that. */
+static void a_descriptor_comes_along(void **state)
+{
+        struct pair *p = *state;
+        struct control_device m = {.head = CONTROL_HEADER(CONTROL_DEVICE, sizeof(m)), .index = 3};
+        struct control_header other = CONTROL_HEADER(CONTROL_POWER_BUTTON, sizeof(other));
+        union control_message in;
+        int got = 77, before = open_files(), pipe_fds[2];
+
+        assert_int_equal(control_receive_fd(p->fds[1], &in, &got), -EAGAIN);
+        assert_int_equal(pipe(pipe_fds), 0);
+        assert_int_equal(control_send_fd(p->fds[0], &m, pipe_fds[1]), 0);
+        assert_int_equal(got, 77);
+        assert_int_equal(control_receive_fd(p->fds[1], &in, &got), 0);
+        assert_memory_equal(&in, &m, sizeof(m));
+        assert_int_equal(fcntl(got, F_GETFD), FD_CLOEXEC);
+        assert_int_equal(write(got, "x", 1), 1);
+        assert_int_equal(read(pipe_fds[0], &(char){0}, 1), 1);
+        close(got);
+
+        assert_int_equal(control_send(p->fds[0], &m), 0);
+        assert_int_equal(control_receive_fd(p->fds[1], &in, &got), 0);
+        assert_int_equal(got, -1);
+
+        got = 77;
+        assert_int_equal(control_send_fd(p->fds[0], &other, pipe_fds[1]), 0);
+        assert_int_equal(control_receive_fd(p->fds[1], &in, &got), -EPROTO);
+        m.head.version++;
+        assert_int_equal(control_send_fd(p->fds[0], &m, pipe_fds[1]), 0);
+        assert_int_equal(control_receive_fd(p->fds[1], &in, &got), -EPROTO);
+        m.head.version--;
+        assert_int_equal(control_send_fd(p->fds[0], &m, pipe_fds[1]), 0);
+        assert_int_equal(control_receive(p->fds[1], &in), 0); /* who does not ask for it gets none */
+        assert_int_equal(got, 77);
+        close(pipe_fds[0]);
+        close(pipe_fds[1]);
+        assert_int_equal(open_files(), before);
+}
+
+static void many_descriptors_are_refused(void **state)
+{
+        struct pair *p = *state;
+
+        for (unsigned int count = 2; count <= 4; count++) {
+                struct control_device m = {.head = CONTROL_HEADER(CONTROL_DEVICE, sizeof(m))};
+                struct iovec iov = {&m, sizeof(m)};
+                union {
+                        struct cmsghdr head;
+                        uint8_t bytes[CMSG_SPACE(4 * sizeof(int))];
+                } room = {.head = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+                struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = room.bytes};
+                union control_message in;
+                int got = 77, before = open_files();
+
+                msg.msg_controllen = room.head.cmsg_len = CMSG_LEN(count * sizeof(int));
+                for (unsigned int i = 0; i < count; i++)
+                        memcpy(CMSG_DATA(&room.head) + i * sizeof(int), &p->fds[0], sizeof(int));
+                assert_int_equal(sendmsg(p->fds[0], &msg, 0), (ssize_t)sizeof(m));
+                assert_int_equal(control_receive_fd(p->fds[1], &in, &got), -EPROTO);
+                assert_int_equal(got, 77);
+                assert_int_equal(open_files(), before);
+        }
 }
 
 static void a_dead_peer_is_noticed(void **state)
@@ -170,6 +255,8 @@ int main(void)
                 cmocka_unit_test_setup_teardown(every_type_arrives, setup, teardown),
                 cmocka_unit_test_setup_teardown(malformed_is_refused, setup, teardown),
                 cmocka_unit_test_setup_teardown(texts_end, setup, teardown),
+                cmocka_unit_test_setup_teardown(a_descriptor_comes_along, setup, teardown),
+                cmocka_unit_test_setup_teardown(many_descriptors_are_refused, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_dead_peer_is_noticed, setup, teardown),
                 cmocka_unit_test_setup_teardown(last_words_are_heard, setup, teardown),
         };
