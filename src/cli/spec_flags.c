@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/number.h"
+#include "spec/disk_spec.h"
 #include "spec/io_device.h"
 
 const char run_help[] =
@@ -26,6 +27,11 @@ const char run_help[] =
         "are\n"
         "                         rbps and wbps (bytes read, written; K, M, G, T, P), riops and wiops\n"
         "                         (operations); once for each of up to 8 devices\n"
+        "  --disk [raw:]FILE[,OPTION]...\n"
+        "                         a disk: a raw image or a block device; once for each of up to 12. Options:\n"
+        "                         ro, direct (past the host's page cache), id=NAME, queues=N (1 to 16),\n"
+        "                         engine=auto|io_uring|sync, bps=SIZE and iops=N (limits per second)\n"
+        "  --rng, --no-rng        with an entropy device, or without (with)\n"
         "  --require-all-layers   start only if every isolation layer can be had\n"
         "  --test-device          give the guest the test register\n"
         "  --config FILE          take the description of the guest from a JSON file; flags override it\n"
@@ -125,6 +131,99 @@ static int io_limit_apply(struct guest_spec *s, const char *value, struct err *e
         return r < 0 ? r : guest_spec_add_io_limit(s, &limit, e);
 }
 
+static int disk_number(const char *value, int (*set)(struct disk_spec *, uint64_t, struct err *), struct disk_spec *d,
+                       struct err *e)
+{
+        uint64_t v = UINT64_MAX;
+
+        if (number_parse(value, UINT64_MAX, &v) == -EINVAL)
+                return err_bad(e, STATUS_USAGE, "'%.64s' is not a number", value);
+        return set(d, v, e);
+}
+
+/* One option of --disk. */
+static int disk_option_apply(struct disk_spec *d, const char *option, struct err *e)
+{
+        const char *value = strchr(option, '=');
+        size_t key_len = value ? (size_t)(value++ - option) : strlen(option);
+        uint64_t bytes = UINT64_MAX;
+
+#define KEY_IS(k) (key_len == sizeof(k) - 1 && strncmp(option, k, key_len) == 0)
+        if (!value && KEY_IS("ro"))
+                d->read_only = 1;
+        else if (!value && KEY_IS("direct"))
+                d->direct = 1;
+        else if (value && KEY_IS("id"))
+                return disk_spec_set_id(d, value, e);
+        else if (value && KEY_IS("engine"))
+                return disk_spec_set_engine(d, value, e);
+        else if (value && KEY_IS("queues"))
+                return disk_number(value, disk_spec_set_queues, d, e);
+        else if (value && KEY_IS("iops"))
+                return disk_number(value, disk_spec_set_ops_per_s, d, e);
+        else if (value && KEY_IS("bps"))
+                return size_parse(value, &bytes) == -EINVAL ? err_bad(e, STATUS_USAGE, "'%.64s' is not a size", value)
+                                                            : disk_spec_set_bytes_per_s(d, bytes, e);
+        else {
+                err_bad(e, STATUS_USAGE,
+                        "'%.64s' is none of ro, direct, id=NAME, engine=ENGINE, queues=N, bps=SIZE, iops=N", option);
+                err_hint(e, "a path with a comma in it can be given in a configuration file");
+                return -EINVAL;
+        }
+#undef KEY_IS
+        return 0;
+}
+
+/* Cuts the format off the front of a disk's path, if it is there: never guessed from what is in the file. */
+static int disk_format_cut(struct disk_spec *d, const char **path, struct err *e)
+{
+        static const char *const formats[] = {"raw", "qcow2"};
+
+        for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
+                size_t len = strlen(formats[i]);
+
+                if (strncmp(*path, formats[i], len) == 0 && (*path)[len] == ':') {
+                        *path += len + 1;
+                        return disk_spec_set_format(d, formats[i], e);
+                }
+        }
+        return 0;
+}
+
+/* [FORMAT:]FILE[,OPTION]... */
+static int disk_apply(struct guest_spec *s, const char *value, struct err *e)
+{
+        char copy[SPEC_PATH_MAX + 256]; /* a path and every option at its longest */
+        struct disk_spec d = {0};
+        size_t len = strlen(value);
+        char *rest = copy;
+        const char *path, *option;
+        int r;
+
+        if (len >= sizeof(copy))
+                return err_bad(e, STATUS_USAGE, "longer than %zu bytes", sizeof(copy) - 1);
+        memcpy(copy, value, len + 1);
+        path = strsep(&rest, ",");
+        r = disk_format_cut(&d, &path, e);
+        if (r == 0)
+                r = disk_spec_set_path(&d, path, e);
+        while (r == 0 && (option = strsep(&rest, ",")))
+                r = disk_option_apply(&d, option, e);
+        return r < 0 ? r : guest_spec_add_disk(s, &d, e);
+}
+
+static int rng_apply(struct guest_spec *s, const char *value, struct err *e)
+{
+        s->rng = 1;
+        return 0;
+}
+
+static int no_rng_apply(struct guest_spec *s, const char *value, struct err *e)
+{
+        s->rng = 0;
+        return 0;
+}
+
 /* An option is either of the run, and named by what it sets, or of the guest, and has a function that sets
  * it. */
 enum run_flag { RUN_NONE, RUN_CONFIG, RUN_PRINT_CONFIG, RUN_HELP };
@@ -149,6 +248,9 @@ static const struct flag flags[] = {
         {"on-reset", required_argument, .apply = guest_spec_set_on_reset},
         {"cpu-limit", required_argument, .apply = cpu_limit_apply},
         {"io-limit", required_argument, .apply = io_limit_apply},
+        {"disk", required_argument, .apply = disk_apply},
+        {"rng", no_argument, .apply = rng_apply},
+        {"no-rng", no_argument, .apply = no_rng_apply},
         {"require-all-layers", no_argument, .apply = require_all_layers_apply},
         {"test-device", no_argument, .apply = test_device_apply},
 };

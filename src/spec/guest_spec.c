@@ -2,15 +2,18 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "spec/disk_spec.h"
 
 /* The struct crosses processes as bytes: no padding may carry what lay in memory before. */
 static_assert(sizeof(struct io_limit) == 40, "io_limit has padding");
 static_assert(sizeof(struct disk_spec) == SPEC_PATH_MAX + SPEC_ID_MAX + 3 + 2 * 4 + 2 * 8, "disk_spec has padding");
 static_assert(sizeof(struct guest_spec) == 8 + SPEC_NAME_MAX + 2 * SPEC_PATH_MAX + SPEC_CMDLINE_MAX + 8 + 7 * 4 + 4 +
-                                                   SPEC_DISKS_MAX * sizeof(struct disk_spec) + SPEC_IO_LIMITS_MAX * sizeof(struct io_limit),
+                                                   SPEC_DISKS_MAX * sizeof(struct disk_spec) +
+                                                   SPEC_IO_LIMITS_MAX * sizeof(struct io_limit),
               "guest_spec has padding");
 
 static const char *const cpu_models[] = {[CPU_HOST] = "host", [CPU_BASELINE] = "baseline"};
@@ -36,6 +39,7 @@ void guest_spec_init(struct guest_spec *s)
                 .vcpus = 1,
                 .cpu_model = CPU_HOST,
                 .on_reset = ON_RESET_RESTART,
+                .rng = 1,
         };
 }
 
@@ -159,6 +163,8 @@ static int draft_validate(const struct guest_spec *s, struct err *e)
                 r = cpu_limit_check(s->cpu_limit_percent, e);
         if (r == 0 && (s->require_all_layers > 1 || s->test_device > 1 || s->rng > 1 || s->reserved || s->reserved2))
                 r = err_bad(e, STATUS_USAGE, "require_all_layers, test_device and rng must be 0 or 1");
+        if (r == 0)
+                r = disk_specs_check(s->disks, s->disk_count, e);
         return r == 0 ? io_limits_check(s, e) : r;
 }
 
@@ -319,4 +325,22 @@ int guest_spec_add_io_limit(struct guest_spec *s, const struct io_limit *limit, 
                 return err_bad(e, STATUS_USAGE, "io_limits must be at most %d devices", SPEC_IO_LIMITS_MAX);
         s->io_limits[s->io_limit_count++] = *limit;
         return 0;
+}
+
+int guest_spec_add_disk(struct guest_spec *s, const struct disk_spec *disk, struct err *e)
+{
+        uint32_t i = s->disk_count;
+        int r;
+
+        if (i >= SPEC_DISKS_MAX)
+                return err_bad(e, STATUS_USAGE, "disks must be at most %d", SPEC_DISKS_MAX);
+        s->disks[i] = *disk;
+        if (disk->id[0] == '\0')
+                snprintf(s->disks[i].id, sizeof(s->disks[i].id), "disk%u", i);
+        r = disk_specs_check(s->disks, i + 1, e);
+        if (r == 0)
+                s->disk_count = i + 1;
+        else
+                s->disks[i] = (struct disk_spec){0};
+        return r;
 }

@@ -24,6 +24,8 @@
 #define SPEC_DEV_MINOR_MAX   1048575
 #define SPEC_DISKS_MAX       12
 #define SPEC_ID_MAX          21 /* with the zero: VIRTIO_BLK_ID_BYTES is 20 */
+#define SPEC_QUEUES_MAX      16 /* of one device: vmm_fds.h has room for as many */
+#define SPEC_RNG_ID          "rng"
 #define SPEC_DEFAULT_CMDLINE "console=ttyS0 panic=-1"
 #define SPEC_DEFAULT_MEMORY  (512ULL << 20)
 
@@ -42,7 +44,8 @@ enum disk_engine { DISK_ENGINE_AUTO, DISK_ENGINE_URING, DISK_ENGINE_SYNC };
 /* A raw image or block device; never probed for a format. */
 struct disk_spec {
         char path[SPEC_PATH_MAX];
-        char id[SPEC_ID_MAX]; /* serial number the guest sees, and the name for `bulkhead resize`; unique; default disk0, disk1 ... */
+        char id[SPEC_ID_MAX];      /* serial number the guest sees, and the name for `bulkhead resize`; unique; default
+                                      disk0, disk1 ... */
         uint8_t read_only, direct; /* 0 or 1; direct: O_DIRECT */
         uint8_t engine;            /* enum disk_engine */
         uint32_t queues;           /* 1..16; 0: one a vCPU, at most 4 */
@@ -114,6 +117,12 @@ int guest_spec_set_cpu_limit(struct guest_spec *s, uint64_t percent, struct err 
  * given here replace the entry's, and the others of the entry stay. At most SPEC_IO_LIMITS_MAX devices.
  */
 int guest_spec_add_io_limit(struct guest_spec *s, const struct io_limit *limit, struct err *e);
+
+/*
+ * Adds a disk, whose fields are set (disk_spec.h). One without an id gets "disk" and its place, from 0 on. At most
+ * SPEC_DISKS_MAX.
+ */
+int guest_spec_add_disk(struct guest_spec *s, const struct disk_spec *disk, struct err *e);
 
 /* The words for printing; "unknown" for a value outside the enum. */
 const char *cpu_model_name(uint32_t model);

@@ -18,7 +18,8 @@ static void must_say(const json_t *root, const char *key, const char *field)
 
 static void compare(const uint8_t *data, size_t len, const struct guest_spec *s)
 {
-        json_t *root = json_loadb((const char *)data, len, 0, NULL);
+        json_t *root = json_loadb((const char *)data, len, 0, NULL), *disk;
+        size_t i;
 
         MUST(json_is_object(root));
         must_say(root, "name", s->name);
@@ -31,6 +32,16 @@ static void compare(const uint8_t *data, size_t len, const struct guest_spec *s)
         if (json_is_integer(json_object_get(root, "memory")))
                 MUST((uint64_t)json_integer_value(json_object_get(root, "memory")) == s->memory_bytes);
         MUST(json_is_true(json_object_get(root, "test_device")) == s->test_device);
+        MUST(json_is_false(json_object_get(root, "rng")) == !s->rng);
+        json_array_foreach(json_object_get(root, "disks"), i, disk)
+        {
+                MUST(i < s->disk_count);
+                must_say(disk, "path", s->disks[i].path);
+                must_say(disk, "id", s->disks[i].id);
+                MUST(json_is_true(json_object_get(disk, "read_only")) == s->disks[i].read_only);
+                MUST(json_is_true(json_object_get(disk, "direct")) == s->disks[i].direct);
+        }
+        MUST(json_array_size(json_object_get(root, "disks")) == s->disk_count);
         json_decref(root);
 }
 

@@ -47,6 +47,18 @@ static void io_limit_must_be_in_range(const struct io_limit *l)
         MUST(l->read_ops_per_s <= 1ULL << 50 && l->write_ops_per_s <= 1ULL << 50);
 }
 
+static void disk_must_be_in_range(const struct disk_spec *d)
+{
+        text_must_end(d->path, sizeof(d->path));
+        text_must_end(d->id, sizeof(d->id));
+        MUST(d->path[0] && d->id[0] && strcmp(d->id, "rng") != 0);
+        for (const char *c = d->id; *c; c++)
+                MUST((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
+                     (c > d->id && (*c == '.' || *c == '_' || *c == '-')));
+        MUST(d->read_only <= 1 && d->direct <= 1 && d->engine <= 2 && d->queues <= 16 && d->reserved == 0);
+        MUST(d->bytes_per_s <= 1ULL << 50 && d->ops_per_s <= 1ULL << 50);
+}
+
 void spec_must_be_in_range(const struct guest_spec *s)
 {
         MUST(s->version == SPEC_VERSION && s->size_bytes == sizeof(*s));
@@ -60,7 +72,13 @@ void spec_must_be_in_range(const struct guest_spec *s)
         MUST(s->memory_bytes >= 2 * 0x100000ULL && s->memory_bytes <= 1ULL << 46 && s->memory_bytes % 0x100000 == 0);
         MUST(s->vcpus >= 1 && s->vcpus <= 64);
         MUST(s->cpu_model <= 1 && s->on_reset <= 1 && s->require_all_layers <= 1 && s->test_device <= 1);
-        MUST(s->cpu_limit_percent <= 6500);
+        MUST(s->cpu_limit_percent <= 6500 && s->rng <= 1);
+        MUST(s->disk_count <= SPEC_DISKS_MAX);
+        for (uint32_t i = 0; i < s->disk_count; i++) {
+                disk_must_be_in_range(&s->disks[i]);
+                for (uint32_t j = 0; j < i; j++)
+                        MUST(strcmp(s->disks[i].id, s->disks[j].id) != 0);
+        }
         MUST(s->io_limit_count <= SPEC_IO_LIMITS_MAX);
         for (uint32_t i = 0; i < s->io_limit_count; i++) {
                 io_limit_must_be_in_range(&s->io_limits[i]);
@@ -85,6 +103,12 @@ void spec_must_be_good(const struct guest_spec *s)
         text_must_be_clean(s->kernel, sizeof(s->kernel));
         text_must_be_clean(s->initrd, sizeof(s->initrd));
         text_must_be_clean(s->cmdline, sizeof(s->cmdline));
+        for (uint32_t i = 0; i < s->disk_count; i++) {
+                text_must_be_clean(s->disks[i].path, sizeof(s->disks[i].path));
+                text_must_be_clean(s->disks[i].id, sizeof(s->disks[i].id));
+        }
+        for (uint32_t i = s->disk_count; i < SPEC_DISKS_MAX; i++)
+                MUST(memcmp(&s->disks[i], &(struct disk_spec){0}, sizeof(struct disk_spec)) == 0);
         for (uint32_t i = s->io_limit_count; i < SPEC_IO_LIMITS_MAX; i++)
                 MUST(memcmp(&s->io_limits[i], &(struct io_limit){0}, sizeof(struct io_limit)) == 0);
 

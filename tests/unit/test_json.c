@@ -63,7 +63,10 @@ static void assert_bad(const char *text, const char *message)
         "\"memory\": \"3G\", \"cpus\": 2, \"cpu\": \"baseline\", \"on_reset\": \"exit\","                  \
         "\"cpu_limit_percent\": 250, \"require_all_layers\": true, \"test_device\": true,"                 \
         "\"io_limits\": [{\"device\": \"8:0\", \"read_bytes_per_s\": 1, \"write_bytes_per_s\": 2},"        \
-        "{\"major\": 4095, \"minor\": 0, \"read_ops_per_s\": 1125899906842624, \"write_ops_per_s\": 4}]}"
+        "{\"major\": 4095, \"minor\": 0, \"read_ops_per_s\": 1125899906842624, \"write_ops_per_s\": 4}],"  \
+        "\"rng\": false, \"disks\": [{\"path\": \"/d,ro\", \"format\": \"raw\", \"id\": \"root\","         \
+        "\"read_only\": true, \"direct\": true, \"engine\": \"sync\", \"queues\": 16,"                     \
+        "\"bytes_per_s\": 1125899906842624, \"ops_per_s\": 1}, {\"path\": \"qcow2:/e\"}]}"
 
 static void every_key(void **state)
 {
@@ -85,6 +88,16 @@ static void every_key(void **state)
         assert_true(s.io_limits[0].major == 8 && s.io_limits[0].minor == 0);
         assert_true(s.io_limits[0].read_bytes_per_s == 1 && s.io_limits[0].write_bytes_per_s == 2);
         assert_true(s.io_limits[1].read_ops_per_s == 1ULL << 50 && s.io_limits[1].write_ops_per_s == 4);
+        assert_int_equal(s.rng, 0);
+        assert_int_equal(s.disk_count, 2);
+        assert_string_equal(s.disks[0].path, "/d,ro");
+        assert_string_equal(s.disks[0].id, "root");
+        assert_true(s.disks[0].read_only == 1 && s.disks[0].direct == 1);
+        assert_true(s.disks[0].engine == DISK_ENGINE_SYNC && s.disks[0].queues == 16);
+        assert_true(s.disks[0].bytes_per_s == 1ULL << 50 && s.disks[0].ops_per_s == 1);
+        assert_string_equal(s.disks[1].path, "qcow2:/e");
+        assert_string_equal(s.disks[1].id, "disk1");
+        assert_true(s.disks[1].read_only == 0 && s.disks[1].engine == DISK_ENGINE_AUTO && s.disks[1].queues == 0);
         assert_int_equal(parse_good("{\"memory\": 2097152}").memory_bytes, 2 << 20);
 }
 
@@ -183,6 +196,29 @@ static void io_limits_count(void **state)
                 else
                         assert_bad(whole, "io_limits[8]: io_limits must be at most 8 devices");
         }
+}
+
+#define DISK(members) "{\"disks\": [{\"path\": \"a\"}, {" members "}]}"
+
+static void bad_disks(void **state)
+{
+        assert_bad("{\"rng\": 0}", "rng must be true or false");
+        assert_bad("{\"disks\": {}}", "disks must be an array of objects");
+        assert_bad("{\"disks\": [\"a\"]}", "disks[0]: must be an object");
+        assert_bad(DISK(""), "disks[1]: must have a path");
+        assert_bad(DISK("\"path\": \"\""), "disks[1]: path must be 1 to 1023 bytes");
+        assert_bad(DISK("\"path\": 1"), "disks[1]: path must be a string");
+        assert_bad(DISK("\"path\": \"b\", \"x\": 0"), "disks[1]: unknown key \"x\"");
+        assert_bad(DISK("\"path\": \"b\", \"id\": \"disk0\""), "two have the id \"disk0\"");
+        assert_bad(DISK("\"path\": \"b\", \"id\": \"rng\""), "disks[1]: id must be 1 to 20");
+        assert_bad(DISK("\"path\": \"b\", \"format\": \"qcow2\""), "qcow2 cannot be used yet; make a raw image");
+        assert_bad(DISK("\"path\": \"b\", \"format\": \"vdi\""), "disks[1]: format must be raw");
+        assert_bad(DISK("\"path\": \"b\", \"read_only\": 1"), "read_only must be true or false");
+        assert_bad(DISK("\"path\": \"b\", \"engine\": \"aio\""), "engine must be auto, io_uring or sync");
+        assert_bad(DISK("\"path\": \"b\", \"queues\": 17"), "queues must be 1 to 16");
+        assert_bad(DISK("\"path\": \"b\", \"queues\": 0"), "queues must be 1 to 16");
+        assert_bad(DISK("\"path\": \"b\", \"bytes_per_s\": -1"), "bytes_per_s must be 1 to 1125899906842624");
+        assert_bad(DISK("\"path\": \"b\", \"ops_per_s\": \"1\""), "ops_per_s must be an integer");
 }
 
 static void bad_syntax(void **state)
@@ -355,10 +391,10 @@ static void report_depth(void **state)
 int main(int argc, char *argv[])
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(every_key),     cmocka_unit_test(round_trip),      cmocka_unit_test(bad_values),
-                cmocka_unit_test(bad_io_limits), cmocka_unit_test(io_limits_count), cmocka_unit_test(bad_syntax),
-                cmocka_unit_test(schema_agrees), cmocka_unit_test(reports),         cmocka_unit_test(bad_reports),
-                cmocka_unit_test(report_depth),
+                cmocka_unit_test(every_key),     cmocka_unit_test(round_trip),    cmocka_unit_test(bad_values),
+                cmocka_unit_test(bad_io_limits), cmocka_unit_test(bad_disks),     cmocka_unit_test(io_limits_count),
+                cmocka_unit_test(bad_syntax),    cmocka_unit_test(schema_agrees), cmocka_unit_test(reports),
+                cmocka_unit_test(bad_reports),   cmocka_unit_test(report_depth),
         };
 
         if (argc != 2)

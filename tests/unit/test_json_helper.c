@@ -41,7 +41,7 @@ static int memory_file(void)
 struct result {
         int status; /* of waitpid(2) */
         size_t out_len, err_len;
-        char out[8192], err[1024]; /* terminated by a zero, longer output is cut */
+        char out[32768], err[1024]; /* terminated by a zero, longer output is cut */
 };
 
 static size_t file_text(int fd, char *buf, size_t size)

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "spec/disk_spec.h"
 #include "spec/guest_spec.h"
 #include "spec/io_device.h"
 
@@ -56,6 +57,8 @@ static void defaults(void **state)
         assert_true(s.memory_bytes == 512ULL << 20);
         assert_int_equal(s.vcpus, 1);
         assert_int_equal(s.io_limit_count, 0);
+        assert_int_equal(s.disk_count, 0);
+        assert_int_equal(s.rng, 1);
         assert_invalid(&s, STATUS_USAGE, "name is missing");
         assert_int_equal(guest_spec_set_name(&s, "a", NULL), 0);
         assert_invalid(&s, STATUS_USAGE, "kernel is missing");
@@ -252,6 +255,88 @@ static void hostile_fields(void **state)
         assert_invalid(&s, STATUS_USAGE, "listed twice");
 }
 
+static void invalid_disk(void (*spoil)(struct disk_spec *d), const char *part)
+{
+        struct guest_spec s = good_spec();
+        struct disk_spec d = {.path = "/d"};
+
+        assert_int_equal(guest_spec_add_disk(&s, &d, NULL), 0);
+        assert_int_equal(guest_spec_validate(&s, NULL), 0);
+        spoil(&s.disks[0]);
+        assert_invalid(&s, STATUS_USAGE, part);
+}
+
+#define SPOIL(name, act)                      \
+        static void name(struct disk_spec *d) \
+        {                                     \
+                act;                          \
+        }
+SPOIL(no_path, d->path[0] = '\0')
+SPOIL(endless_path, memset(d->path, 'a', sizeof(d->path)))
+SPOIL(no_id, d->id[0] = '\0')
+SPOIL(endless_id, memset(d->id, 'a', sizeof(d->id)))
+SPOIL(taken_id, memcpy(d->id, "rng", 4))
+SPOIL(bad_read_only, d->read_only = 2)
+SPOIL(bad_direct, d->direct = 2)
+SPOIL(bad_engine, d->engine = 3)
+SPOIL(bad_queues, d->queues = 17)
+SPOIL(bad_rest, d->reserved = 1)
+SPOIL(bad_bytes, d->bytes_per_s = SPEC_IO_RATE_MAX + 1)
+SPOIL(bad_ops, d->ops_per_s = SPEC_IO_RATE_MAX + 1)
+
+static void invalid_disks(void **state)
+{
+        struct guest_spec s = good_spec();
+
+        invalid_disk(no_path, "disks[0]: path must");
+        invalid_disk(endless_path, "disks[0]: path must");
+        invalid_disk(no_id, "disks[0]: id must");
+        invalid_disk(endless_id, "disks[0]: id must");
+        invalid_disk(taken_id, "disks[0]: id must");
+        invalid_disk(bad_read_only, "must be 0 or 1");
+        invalid_disk(bad_direct, "must be 0 or 1");
+        invalid_disk(bad_rest, "must be 0 or 1");
+        invalid_disk(bad_engine, "engine has");
+        invalid_disk(bad_queues, "queues must");
+        invalid_disk(bad_bytes, "bytes_per_s must");
+        invalid_disk(bad_ops, "ops_per_s must");
+        s.rng = 2;
+        assert_invalid(&s, STATUS_USAGE, "0 or 1");
+        s = good_spec();
+        s.disk_count = SPEC_DISKS_MAX + 1;
+        assert_invalid(&s, STATUS_USAGE, "disks must be at most 12");
+        s.disk_count = UINT32_MAX;
+        assert_invalid(&s, STATUS_USAGE, "disks must be at most 12");
+}
+
+static void disks(void **state)
+{
+        struct guest_spec s = good_spec(), before;
+        struct disk_spec d = {.path = "/d"};
+        struct err e = ERR_INIT;
+
+        assert_int_equal(disk_spec_set_id(&d, "disk1", NULL), 0);
+        assert_int_equal(guest_spec_add_disk(&s, &d, NULL), 0);
+        d.id[0] = '\0';
+        /* The second one's own default is taken. */
+        before = s;
+        assert_int_equal(guest_spec_add_disk(&s, &d, &e), -EINVAL);
+        assert_string_equal(e.text, "disks: two have the id \"disk1\"");
+        assert_memory_equal(&s, &before, sizeof(s));
+        s = good_spec();
+        memset(d.id, 0, sizeof(d.id));
+        for (int i = 0; i < SPEC_DISKS_MAX; i++)
+                assert_int_equal(guest_spec_add_disk(&s, &d, NULL), 0);
+        assert_string_equal(s.disks[0].id, "disk0");
+        assert_string_equal(s.disks[SPEC_DISKS_MAX - 1].id, "disk11");
+        assert_int_equal(guest_spec_validate(&s, NULL), 0);
+        before = s;
+        assert_int_equal(guest_spec_add_disk(&s, &d, &e), -EINVAL);
+        assert_memory_equal(&s, &before, sizeof(s));
+        assert_string_equal(disk_engine_name(DISK_ENGINE_URING), "io_uring");
+        assert_string_equal(disk_engine_name(3), "unknown");
+}
+
 static void bytes(void **state)
 {
         struct guest_spec s = good_spec(), got, before;
@@ -330,9 +415,10 @@ static void devices(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(defaults),       cmocka_unit_test(names), cmocka_unit_test(texts),
-                cmocka_unit_test(numbers),        cmocka_unit_test(words), cmocka_unit_test(io_limits),
-                cmocka_unit_test(hostile_fields), cmocka_unit_test(bytes), cmocka_unit_test(devices),
+                cmocka_unit_test(defaults), cmocka_unit_test(names),         cmocka_unit_test(texts),
+                cmocka_unit_test(numbers),  cmocka_unit_test(words),         cmocka_unit_test(io_limits),
+                cmocka_unit_test(disks),    cmocka_unit_test(invalid_disks), cmocka_unit_test(hostile_fields),
+                cmocka_unit_test(bytes),    cmocka_unit_test(devices),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -126,6 +126,8 @@ static void help_is_complete(void **state)
                                             "--on-reset ACTION",
                                             "--cpu-limit PERCENT",
                                             "--io-limit DEVICE,",
+                                            "--disk [raw:]FILE",
+                                            "--rng, --no-rng",
                                             "--require-all-layers",
                                             "--test-device",
                                             "--config FILE",
@@ -160,6 +162,56 @@ static void override(void **state)
         assert_true(s.memory_bytes == 64 << 20);
         assert_int_equal(s.io_limit_count, 1);
         assert_true(s.io_limits[0].read_bytes_per_s == 1 && s.io_limits[0].write_bytes_per_s == 5);
+}
+
+static void disks(void **state)
+{
+        struct guest_spec s =
+                parse_good(ARGS("--disk", "raw:/a,ro,direct,id=root,engine=io_uring,queues=16,bps=2G,iops=7",
+                                "--no-rng", "--disk=raw", "--disk", "./raw:x"));
+
+        assert_int_equal(s.rng, 0);
+        assert_int_equal(s.disk_count, 3);
+        assert_string_equal(s.disks[0].path, "/a");
+        assert_string_equal(s.disks[0].id, "root");
+        assert_true(s.disks[0].read_only == 1 && s.disks[0].direct == 1);
+        assert_true(s.disks[0].engine == DISK_ENGINE_URING && s.disks[0].queues == 16);
+        assert_true(s.disks[0].bytes_per_s == 2ULL << 30 && s.disks[0].ops_per_s == 7);
+        assert_string_equal(s.disks[1].path, "raw");
+        assert_string_equal(s.disks[1].id, "disk1");
+        assert_string_equal(s.disks[2].path, "./raw:x");
+        assert_int_equal(parse_good(ARGS("--no-rng", "--rng")).rng, 1);
+        assert_int_equal(parse_good(ARGS("--rng", "--no-rng")).rng, 0);
+}
+
+#define DISK_OPTIONS                                                                                          \
+        " is none of ro, direct, id=NAME, engine=ENGINE, queues=N, bps=SIZE, iops=N; a path with a comma in " \
+        "it can be given in a configuration file"
+
+static void bad_disks(void **state)
+{
+        assert_bad(ARGS("--disk", ""), STATUS_USAGE, "--disk : path must be 1 to 1023 bytes");
+        assert_bad(ARGS("--disk", "raw:"), STATUS_USAGE, "--disk raw:: path must be 1 to 1023 bytes");
+        assert_bad(ARGS("--disk", "qcow2:a"), STATUS_USAGE,
+                   "--disk qcow2:a: a disk in format qcow2 cannot be used yet; make a raw image of it with: qemu-img "
+                   "convert -O raw");
+        assert_bad(ARGS("--disk", "a,b"), STATUS_USAGE, "--disk a,b: 'b'" DISK_OPTIONS);
+        assert_bad(ARGS("--disk", "a,"), STATUS_USAGE, "--disk a,: ''" DISK_OPTIONS);
+        assert_bad(ARGS("--disk", "a,ro=1"), STATUS_USAGE, "--disk a,ro=1: 'ro=1'" DISK_OPTIONS);
+        assert_bad(ARGS("--disk", "a,id"), STATUS_USAGE, "--disk a,id: 'id'" DISK_OPTIONS);
+        assert_bad(ARGS("--disk", "a,queue=1"), STATUS_USAGE, "--disk a,queue=1: 'queue=1'" DISK_OPTIONS);
+        assert_bad(ARGS("--disk", "a,queues=17"), STATUS_USAGE, "--disk a,queues=17: queues must be 1 to 16");
+        assert_bad(ARGS("--disk", "a,queues=x"), STATUS_USAGE, "--disk a,queues=x: 'x' is not a number");
+        assert_bad(ARGS("--disk", "a,bps=x"), STATUS_USAGE, "--disk a,bps=x: 'x' is not a size");
+        assert_bad(ARGS("--disk", "a,bps=2P"), STATUS_USAGE,
+                   "--disk a,bps=2P: bytes_per_s must be 1 to 1125899906842624");
+        assert_bad(ARGS("--disk", "a,iops=0"), STATUS_USAGE,
+                   "--disk a,iops=0: ops_per_s must be 1 to 1125899906842624");
+        assert_bad(ARGS("--disk", "a,engine=x"), STATUS_USAGE,
+                   "--disk a,engine=x: engine must be auto, io_uring or sync");
+        assert_bad(ARGS("--disk", "a", "--disk", "b,id=disk0"), STATUS_USAGE,
+                   "--disk b,id=disk0: disks: two have the id \"disk0\"");
+        assert_bad(ARGS("--rng=1"), STATUS_USAGE, "no value may be given in '--rng=1'; see bulkhead run --help");
 }
 
 static void operands(void **state)
@@ -272,9 +324,16 @@ static void io_limits(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(everything), cmocka_unit_test(options_of_the_run), cmocka_unit_test(help_is_complete),
-                cmocka_unit_test(override),   cmocka_unit_test(operands),           cmocka_unit_test(syntax),
-                cmocka_unit_test(values),     cmocka_unit_test(io_limits),
+                cmocka_unit_test(everything),
+                cmocka_unit_test(options_of_the_run),
+                cmocka_unit_test(help_is_complete),
+                cmocka_unit_test(override),
+                cmocka_unit_test(disks),
+                cmocka_unit_test(bad_disks),
+                cmocka_unit_test(operands),
+                cmocka_unit_test(syntax),
+                cmocka_unit_test(values),
+                cmocka_unit_test(io_limits),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/number.h"
 #include "cli/json/json_text.h"
+#include "spec/disk_spec.h"
 #include "spec/io_device.h"
 
 static int memory_text_set(struct guest_spec *s, const char *text, struct err *e)
@@ -19,6 +20,7 @@ static int memory_text_set(struct guest_spec *s, const char *text, struct err *e
 }
 
 static int io_limits_read(struct guest_spec *s, const json_t *v, struct err *e);
+static int disks_read(struct guest_spec *s, const json_t *v, struct err *e);
 
 /* A key takes the JSON types that it has a member for. */
 static const struct spec_key {
@@ -40,6 +42,8 @@ static const struct spec_key {
         {"on_reset", .set_text = guest_spec_set_on_reset, .expected = "a string"},
         {"cpu_limit_percent", .set_number = guest_spec_set_cpu_limit, .expected = "an integer"},
         {"io_limits", .read_array = io_limits_read, .expected = "an array of objects"},
+        {"disks", .read_array = disks_read, .expected = "an array of objects"},
+        {"rng", .bool_offset = offsetof(struct guest_spec, rng), .expected = "true or false"},
         {"require_all_layers", .bool_offset = offsetof(struct guest_spec, require_all_layers),
          .expected = "true or false"},
         {"test_device", .bool_offset = offsetof(struct guest_spec, test_device), .expected = "true or false"},
@@ -131,6 +135,80 @@ static int io_limits_read(struct guest_spec *s, const json_t *array, struct err 
 
                 if (r < 0)
                         return err_wrap(e, r, "io_limits[%zu]", i);
+        }
+        return 0;
+}
+
+/* A key of a disk has a member for the JSON type that it takes. */
+static const struct disk_key {
+        const char *key;
+        int (*set_text)(struct disk_spec *d, const char *text, struct err *e);
+        int (*set_number)(struct disk_spec *d, uint64_t number, struct err *e);
+        size_t bool_offset; /* of a uint8_t; never 0 */
+        const char *expected;
+} disk_keys[] = {
+        {"path", .set_text = disk_spec_set_path, .expected = "a string"},
+        {"format", .set_text = disk_spec_set_format, .expected = "a string"},
+        {"id", .set_text = disk_spec_set_id, .expected = "a string"},
+        {"read_only", .bool_offset = offsetof(struct disk_spec, read_only), .expected = "true or false"},
+        {"direct", .bool_offset = offsetof(struct disk_spec, direct), .expected = "true or false"},
+        {"engine", .set_text = disk_spec_set_engine, .expected = "a string"},
+        {"queues", .set_number = disk_spec_set_queues, .expected = "an integer"},
+        {"bytes_per_s", .set_number = disk_spec_set_bytes_per_s, .expected = "an integer"},
+        {"ops_per_s", .set_number = disk_spec_set_ops_per_s, .expected = "an integer"},
+};
+
+static int disk_key_read(struct disk_spec *d, const char *key, const json_t *v, struct err *e)
+{
+        for (size_t i = 0; i < ARRAY_LEN(disk_keys); i++) {
+                const struct disk_key *k = &disk_keys[i];
+
+                if (strcmp(key, k->key) != 0)
+                        continue;
+                if (k->set_text && json_is_string(v))
+                        return k->set_text(d, json_string_value(v), e);
+                if (k->set_number && json_is_integer(v)) /* negative: above every range, see integer_read() */
+                        return k->set_number(d, (uint64_t)json_integer_value(v), e);
+                if (k->bool_offset && json_is_boolean(v)) {
+                        ((uint8_t *)d)[k->bool_offset] = json_is_true(v);
+                        return 0;
+                }
+                return err_bad(e, STATUS_USAGE, "%s must be %s", key, k->expected);
+        }
+        return err_bad(e, STATUS_USAGE, "unknown key \"%.64s\"", key);
+}
+
+static int disk_read(struct guest_spec *s, json_t *object, struct err *e)
+{
+        struct disk_spec d = {0};
+        const char *key;
+        json_t *v;
+
+        if (!json_is_object(object))
+                return err_bad(e, STATUS_USAGE, "must be an object");
+        if (!json_object_get(object, "path"))
+                return err_bad(e, STATUS_USAGE, "must have a path");
+        json_object_foreach(object, key, v)
+        {
+                int r = disk_key_read(&d, key, v, e);
+
+                if (r < 0)
+                        return r;
+        }
+        return guest_spec_add_disk(s, &d, e);
+}
+
+static int disks_read(struct guest_spec *s, const json_t *array, struct err *e)
+{
+        size_t i;
+        json_t *v;
+
+        json_array_foreach(array, i, v)
+        {
+                int r = disk_read(s, v, e);
+
+                if (r < 0)
+                        return err_wrap(e, r, "disks[%zu]", i);
         }
         return 0;
 }
@@ -229,6 +307,46 @@ static int io_limits_print(json_t *root, const struct guest_spec *s, struct err 
         return json_add(root, "io_limits", TAKE_PTR(array), e);
 }
 
+/* What is not said is as if it had not been given. */
+static int disk_print(json_t *array, const struct disk_spec *d, struct err *e)
+{
+        _cleanup_json_ json_t *object = json_object();
+        int r = text_add(object, "path", d->path, e);
+
+        if (r == 0)
+                r = text_add(object, "format", "raw", e);
+        if (r == 0)
+                r = text_add(object, "id", d->id, e);
+        if (r == 0)
+                r = json_add(object, "read_only", json_boolean(d->read_only), e);
+        if (r == 0)
+                r = json_add(object, "direct", json_boolean(d->direct), e);
+        if (r == 0)
+                r = text_add(object, "engine", disk_engine_name(d->engine), e);
+        if (r == 0 && d->queues)
+                r = json_add(object, "queues", json_integer(d->queues), e);
+        if (r == 0 && d->bytes_per_s)
+                r = json_add(object, "bytes_per_s", json_integer((json_int_t)d->bytes_per_s), e);
+        if (r == 0 && d->ops_per_s)
+                r = json_add(object, "ops_per_s", json_integer((json_int_t)d->ops_per_s), e);
+        if (r == 0 && json_array_append_new(array, TAKE_PTR(object)) < 0)
+                r = err_set(e, -ENOMEM, "build JSON");
+        return r;
+}
+
+static int disks_print(json_t *root, const struct guest_spec *s, struct err *e)
+{
+        _cleanup_json_ json_t *array = json_array();
+
+        for (uint32_t i = 0; i < s->disk_count; i++) {
+                int r = disk_print(array, &s->disks[i], e);
+
+                if (r < 0)
+                        return r;
+        }
+        return json_add(root, "disks", TAKE_PTR(array), e);
+}
+
 int spec_json_print(const struct guest_spec *s, char **ret_text, struct err *e)
 {
         _cleanup_json_ json_t *root = json_object();
@@ -254,6 +372,10 @@ int spec_json_print(const struct guest_spec *s, char **ret_text, struct err *e)
                 r = json_add(root, "cpu_limit_percent", json_integer(s->cpu_limit_percent), e);
         if (r == 0)
                 r = io_limits_print(root, s, e);
+        if (r == 0)
+                r = disks_print(root, s, e);
+        if (r == 0)
+                r = json_add(root, "rng", json_boolean(s->rng), e);
         if (r == 0)
                 r = json_add(root, "require_all_layers", json_boolean(s->require_all_layers), e);
         if (r == 0)
