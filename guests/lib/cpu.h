@@ -42,7 +42,46 @@ static inline void outl(uint16_t port, uint32_t value)
         __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port) : "memory");
 }
 
-/* A 32-bit device register. */
+/* Device registers. */
+static inline uint8_t mmio_read8(uint64_t address)
+{
+        uint8_t value;
+
+        __asm__ volatile("movb (%1), %0" : "=q"(value) : "r"(address) : "memory");
+        return value;
+}
+
+static inline void mmio_write8(uint64_t address, uint8_t value)
+{
+        __asm__ volatile("movb %0, (%1)" : : "q"(value), "r"(address) : "memory");
+}
+
+static inline uint16_t mmio_read16(uint64_t address)
+{
+        uint16_t value;
+
+        __asm__ volatile("movw (%1), %0" : "=r"(value) : "r"(address) : "memory");
+        return value;
+}
+
+static inline void mmio_write16(uint64_t address, uint16_t value)
+{
+        __asm__ volatile("movw %0, (%1)" : : "r"(value), "r"(address) : "memory");
+}
+
+static inline uint64_t mmio_read64(uint64_t address)
+{
+        uint64_t value;
+
+        __asm__ volatile("movq (%1), %0" : "=r"(value) : "r"(address) : "memory");
+        return value;
+}
+
+static inline void mmio_write64(uint64_t address, uint64_t value)
+{
+        __asm__ volatile("movq %0, (%1)" : : "r"(value), "r"(address) : "memory");
+}
+
 static inline uint32_t mmio_read32(uint64_t address)
 {
         uint32_t value;
@@ -87,6 +126,12 @@ static inline struct cpuid_regs cpuid(uint32_t leaf, uint32_t subleaf)
 
         __asm__ volatile("cpuid" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx) : "a"(leaf), "c"(subleaf));
         return r;
+}
+
+/* Orders earlier stores before later loads. */
+static inline void cpu_fence(void)
+{
+        __asm__ volatile("mfence" : : : "memory");
 }
 
 static inline void cpu_pause(void)

@@ -10,7 +10,9 @@
 
 #define PTE_PRESENT 0x01
 #define PTE_WRITE   0x02
+#define PTE_USER    0x04 /* all of it: ring 3 is a place to be fast (user.h), not a boundary */
 #define PTE_LARGE   0x80
+#define PTE_ALL     (PTE_PRESENT + PTE_WRITE + PTE_USER)
 
 #define CR0_PE   0x00000001
 #define CR0_WP   0x00010000
@@ -76,6 +78,11 @@ gdt:
         .quad 0x00209b0000000000 /* GDT_CODE64 */
         .quad 0x00cf93000000ffff /* GDT_DATA */
         .quad 0x00cf9b000000ffff /* GDT_CODE32 */
+        .quad 0x00cff3000000ffff /* GDT_USER_DATA */
+        .quad 0x0020fb0000000000 /* GDT_USER_CODE */
+        .globl gdt_tss
+gdt_tss: /* GDT_TSS, two entries for each of USER_CPUS_MAX processors: user.c fills them in */
+        .zero 16 * USER_CPUS_MAX
 gdt_end:
         .globl gdt_pointer
 gdt_pointer:
@@ -85,20 +92,20 @@ gdt_pointer:
         .section .data.page_tables, "aw"
         .balign 4096
 page_map_level4:
-        .quad page_directory_pointers + PTE_PRESENT + PTE_WRITE
+        .quad page_directory_pointers + PTE_ALL
         .zero 4096 - 8
         .globl page_directory_pointers
 page_directory_pointers:
         .set i, 0
         .rept 4
-        .quad page_directories + 4096 * i + PTE_PRESENT + PTE_WRITE
+        .quad page_directories + 4096 * i + PTE_ALL
         .set i, i + 1
         .endr
         .zero 4096 - 4 * 8
 page_directories:
         .set i, 0
         .rept 4 * 512
-        .quad (i << 21) + PTE_PRESENT + PTE_WRITE + PTE_LARGE
+        .quad (i << 21) + PTE_ALL + PTE_LARGE
         .set i, i + 1
         .endr
 

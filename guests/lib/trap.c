@@ -14,6 +14,7 @@ struct idt_gate {
 extern const uint8_t trap_entries[256][16];
 extern const uint8_t guest_try_resume[];
 extern uint64_t guest_try_rsp;
+extern const uint8_t user_done[], user_call_resume[]; /* user_entry.S */
 
 static struct idt_gate idt[256];
 static void (*irq_functions[256])(void);
@@ -71,13 +72,26 @@ static _Noreturn void die(const struct trap_frame *frame)
         verdict(VERDICT_EXCEPTION);
 }
 
+/* The processor put the frame on the stack that user_call() left, so that ends where the frame does. */
+static void leave_user(struct trap_frame *frame)
+{
+        frame->cs = GDT_CODE64;
+        frame->ss = GDT_DATA;
+        frame->rsp = (uint64_t)(frame + 1);
+        frame->rip = (uint64_t)user_call_resume;
+}
+
 void trap_dispatch(struct trap_frame *frame)
 {
         if (frame->vector >= TRAP_IRQ_FIRST) {
                 irq_functions[frame->vector]();
                 return;
         }
-        if (!guest_try_rsp)
+        if (frame->rip == (uint64_t)user_done) {
+                leave_user(frame);
+                return;
+        }
+        if (!guest_try_rsp || frame->cs != GDT_CODE64)
                 die(frame);
         frame->rax = frame->vector;
         frame->rsp = guest_try_rsp;
