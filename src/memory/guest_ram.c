@@ -188,6 +188,21 @@ void *guest_ram_at(const struct guest_ram *ram, gpa_t gpa, uint64_t len_bytes)
         return NULL;
 }
 
+void *guest_ram_part(const struct guest_ram *ram, gpa_t gpa, uint64_t len_bytes, uint64_t *ret_bytes)
+{
+        for (unsigned int i = 0; i < ram->region_count; i++) {
+                const struct ram_region *r = &ram->regions[i];
+                uint64_t left;
+
+                if (len_bytes == 0 || gpa < r->base || gpa - r->base >= r->len_bytes)
+                        continue;
+                left = r->len_bytes - (gpa - r->base);
+                *ret_bytes = len_bytes < left ? len_bytes : left;
+                return r->host + (gpa - r->base);
+        }
+        return NULL;
+}
+
 int guest_ram_write(const struct guest_ram *ram, gpa_t gpa, const void *data, uint64_t len_bytes)
 {
         void *p = guest_ram_at(ram, gpa, len_bytes);

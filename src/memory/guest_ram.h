@@ -60,6 +60,10 @@ void guest_ram_unmap(struct guest_ram *ram);
  */
 void *guest_ram_at(const struct guest_ram *ram, gpa_t gpa, uint64_t len_bytes);
 
+/* The same for a range that may go on in another region: *ret_bytes is how much of it, at most len_bytes, lies in the
+ * first. NULL when gpa is not RAM or len_bytes is 0. */
+void *guest_ram_part(const struct guest_ram *ram, gpa_t gpa, uint64_t len_bytes, uint64_t *ret_bytes);
+
 /* Copies len bytes to guest memory. Returns 0 or -EFAULT when the range is not RAM. */
 int guest_ram_write(const struct guest_ram *ram, gpa_t gpa, const void *data, uint64_t len_bytes);
 

@@ -1,6 +1,6 @@
 /*
- * The device's side of a split virtqueue (virtio 1.2, 2.7) over guest RAM. Everything in the rings is written by a hostile
- * guest, at any time: each descriptor is copied once, the copy is checked, and the queue never looks again.
+ * The device's side of a split virtqueue (virtio 1.2, 2.7) over guest RAM. Everything in the rings is written by a
+ * hostile guest, at any time: each descriptor is copied once, the copy is checked, and the queue never looks again.
  *
  * One thread owns a queue. Notification is the caller's: an eventfd in, an eventfd out.
  */
@@ -14,10 +14,11 @@
 #include "memory/guest_ram.h"
 
 #define VIRTQ_SIZE_MAX 1024 /* entries; a power of two. What we offer; the specification allows 32768 */
-#define VIRTQ_IOV_MAX  1026 /* segments of one chain, indirect ones included: a request of seg_max 1024, header, status */
+#define VIRTQ_IOV_MAX \
+        1026 /* segments of one chain, indirect ones included: a request of seg_max 1024, header, status */
 
 struct virtq_layout {
-        uint16_t size; /* entries: a power of two, 1..VIRTQ_SIZE_MAX */
+        uint16_t size;                     /* entries: a power of two, 1..VIRTQ_SIZE_MAX */
         gpa_t descriptors, driver, device; /* 16, 2 and 4 bytes aligned: table, available ring, used ring */
 };
 
@@ -29,12 +30,16 @@ struct virtq {
         void *avail, *used;
         uint16_t next_avail; /* index of the next chain to take */
         uint16_t next_used;  /* index of the next used element to write */
-        uint16_t signalled;  /* next_used at the last notification, for event indices */
+        uint16_t signalled;  /* next_used when virtq_should_notify() was last asked */
+        bool asked; /* it was: what a predecessor may have given back without a word is told of at the first asking */
         bool event_idx, indirect;
         bool broken; /* the guest broke the rules: nothing is taken until it is set up anew */
 };
 
-/* One request: segments that the device reads come first (out), then those it writes (in). */
+/*
+ * One request: segments that the device reads come first (out), then those it writes (in). A buffer that crosses from
+ * one region of RAM into the next one is several segments; an empty one is none. A chain may have no segment at all.
+ */
 struct virtq_chain {
         uint16_t head;
         uint16_t out_count, in_count; /* segments: iov[0..out_count) and iov[out_count..out_count+in_count) */
@@ -43,17 +48,19 @@ struct virtq_chain {
 };
 
 /*
- * Checks the layout against ram and maps it. Rings may lie anywhere in RAM, each inside one region. next_avail: where the
- * device goes on taking chains (0 for a fresh queue); next_used is read from the used ring.
- * Returns 0 or -EINVAL (size, alignment) or -EFAULT (not RAM).
+ * Checks the layout against ram and maps it. Rings may lie anywhere in RAM, each inside one region. next_avail: where
+ * the device goes on taking chains (0 for a fresh queue); next_used is read from the used ring. Returns 0 or -EINVAL
+ * (size, alignment) or -EFAULT (not RAM).
  */
 int virtq_init(struct virtq *q, const struct guest_ram *ram, const struct virtq_layout *layout, uint16_t next_avail,
                bool event_idx, bool indirect, struct err *e);
 
 /*
- * Takes the next chain. Returns 1 and *ret, 0 when there is none, or -EPROTO when the guest broke the rules (an index or
- * address out of range, a loop, an indirect table inside an indirect one, a writable segment before a readable one, more
- * than 2^32-1 bytes): the queue is then broken.
+ * Takes the next chain. Returns 1 and *ret, 0 when there is none, or -EPROTO when the guest broke the rules (an index
+ * or address out of range, a loop, an indirect table that was not negotiated, is inside an indirect one or goes on
+ * after itself, a writable segment before a readable one, more than VIRTQ_IOV_MAX segments or 2^32-1 bytes): the queue
+ * is then broken. A hostile guest can offer a head again while the device still has it, and let chains share memory
+ * with one another and with the rings.
  */
 int virtq_pop(struct virtq *q, struct virtq_chain *ret);
 
@@ -72,6 +79,7 @@ void virtq_kicks_off(struct virtq *q);
 /* Asks it to notify again. Returns true when chains came in the meantime: look again before waiting. */
 bool virtq_kicks_on(struct virtq *q);
 
-/* Copies between a chain's segments and a buffer, from byte offset off of the out (in) part on. Returns bytes copied. */
+/* Copies between a chain's segments and a buffer, from byte offset off of the out (in) part on. Returns bytes copied.
+ */
 uint64_t virtq_read(const struct virtq_chain *c, uint64_t off, void *buf, uint64_t len_bytes);
 uint64_t virtq_write(const struct virtq_chain *c, uint64_t off, const void *buf, uint64_t len_bytes);

@@ -80,6 +80,26 @@ static void accessor_stays_inside(void **state)
         assert_null(guest_ram_at(&ram, 0, 1));
 }
 
+static void parts_end_with_their_region(void **state)
+{
+        struct guest_ram ram;
+        uint64_t got = 77;
+
+        map(&ram, HOLE_START + 2 * MIB);
+        assert_null(guest_ram_part(&ram, 0, 0, &got));
+        assert_null(guest_ram_part(&ram, HOLE_START, 1, &got));
+        assert_null(guest_ram_part(&ram, HOLE_END - 1, 2, &got));
+        assert_null(guest_ram_part(&ram, UINT64_MAX, UINT64_MAX, &got));
+        assert_int_equal(got, 77);
+        assert_ptr_equal(guest_ram_part(&ram, 5, 6, &got), ram.regions[0].host + 5);
+        assert_int_equal(got, 6);
+        assert_ptr_equal(guest_ram_part(&ram, HOLE_START - 3, 4, &got), ram.regions[0].host + HOLE_START - 3);
+        assert_int_equal(got, 3);
+        assert_ptr_equal(guest_ram_part(&ram, HOLE_END + 1, UINT64_MAX, &got), ram.regions[1].host + 1);
+        assert_int_equal(got, 2 * MIB - 1);
+        guest_ram_unmap(&ram);
+}
+
 static void copies(void **state)
 {
         struct guest_ram ram;
@@ -276,7 +296,7 @@ int main(void)
                 cmocka_unit_test(accessor_stays_inside),       cmocka_unit_test(copies),
                 cmocka_unit_test(the_kernel_agrees),           cmocka_unit_test(unmap_takes_every_region),
                 cmocka_unit_test(regions_of_a_front_end),      cmocka_unit_test(regions_that_are_none),
-                cmocka_unit_test(regions_have_a_limit),
+                cmocka_unit_test(regions_have_a_limit),        cmocka_unit_test(parts_end_with_their_region),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
