@@ -173,23 +173,30 @@ static void check_initrd(struct boot_world *w, gpa_t start, uint64_t len, gpa_t 
         explain(w, start, len);
 }
 
-/* In order, without overlap, only RAM is called RAM, and all of it but the first MiB's end. */
+/* In order, without overlap, only RAM is called RAM, and all of it but the first MiB's end; the ECAM is reserved. */
 static void check_memory_map(const struct boot_world *w, const struct memmap_entry *map, size_t count)
 {
         uint64_t end = 0, ram = 0;
+        unsigned int ecams = 0;
 
-        MUST(count >= 2 && count <= 4);
+        MUST(count >= 3 && count <= 5);
         for (size_t i = 0; i < count; i++) {
                 MUST(map[i].len > 0 && map[i].start >= end);
                 end = map[i].start + map[i].len;
                 MUST(end > map[i].start);
                 MUST(map[i].type == BOOT_MEMORY_RAM || map[i].type == BOOT_MEMORY_RESERVED);
+                if (map[i].start == LAYOUT_ECAM) {
+                        MUST(map[i].len == LAYOUT_ECAM_SIZE && map[i].type == BOOT_MEMORY_RESERVED);
+                        ecams++;
+                        continue;
+                }
                 MUST(guest_ram_at(&w->ram, map[i].start, map[i].len));
                 if (map[i].type == BOOT_MEMORY_RAM)
                         ram += map[i].len;
                 else
                         MUST(end == LAYOUT_HIGH_RAM && map[i].start == LAYOUT_LOW_RAM_END);
         }
+        MUST(ecams == 1);
         MUST(ram == w->ram.len_bytes - (LAYOUT_HIGH_RAM - LAYOUT_LOW_RAM_END));
 }
 

@@ -125,7 +125,7 @@ static void tables(struct reader *r)
         struct guest_ram ram = {.len_bytes = bytes, .region_count = 1, .regions = {{0, bytes, memory}}};
         struct err e = ERR_INIT;
         gpa_t rsdp = 1;
-        uint64_t xsdt, fadt, madt, dsdt;
+        uint64_t xsdt, fadt, madt, mcfg, dsdt;
         int result;
 
         MUST(memory);
@@ -143,9 +143,11 @@ static void tables(struct reader *r)
         must_sum_up(memory + rsdp, 20); /* what ACPI 1.0 has of it */
         must_sum_up(memory + rsdp, 36);
         memcpy(&xsdt, memory + rsdp + 24, sizeof(xsdt));
-        MUST(table_check(&ram, xsdt, "XSDT") == 36 + 2 * 8);
+        MUST(table_check(&ram, xsdt, "XSDT") == 36 + 3 * 8);
         memcpy(&fadt, memory + xsdt + 36, sizeof(fadt));
         memcpy(&madt, memory + xsdt + 44, sizeof(madt));
+        memcpy(&mcfg, memory + xsdt + 52, sizeof(mcfg));
+        MUST(table_check(&ram, mcfg, "MCFG") == 60);
         MUST(table_check(&ram, fadt, "FACP") == 276);
         MUST(table_check(&ram, madt, "APIC") == 44 + 12 + 8 * vcpus);
         memcpy(&dsdt, memory + fadt + 140, sizeof(dsdt));

@@ -74,7 +74,7 @@ static const uint8_t *table(uint64_t gpa, const char *signature, unsigned int re
 }
 
 struct tables {
-        uint64_t rsdp, xsdt, fadt, madt, dsdt; /* guest addresses */
+        uint64_t rsdp, xsdt, fadt, madt, mcfg, dsdt; /* guest addresses */
 };
 
 /* From the RSDP to every table. */
@@ -99,9 +99,10 @@ static struct tables walk(unsigned int vcpus)
 
         t.xsdt = number(p + 24, 8);
         p = table(t.xsdt, "XSDT", 1, &len);
-        assert_int_equal(len, HEADER + 2 * 8);
+        assert_int_equal(len, HEADER + 3 * 8);
         t.fadt = number(p + HEADER, 8);
         t.madt = number(p + HEADER + 8, 8);
+        t.mcfg = number(p + HEADER + 16, 8);
         p = table(t.fadt, "FACP", 6, &len);
         assert_int_equal(len, FADT);
         t.dsdt = number(p + 140, 8);
@@ -173,6 +174,23 @@ static void madt_lists_processors(void **state)
         }
 }
 
+/* One segment, one bus, all of it. */
+static void mcfg_names_the_ecam(void **state)
+{
+        struct tables t = walk(1);
+        size_t len;
+        const uint8_t *p = table(t.mcfg, "MCFG", 1, &len);
+
+        assert_int_equal(len, HEADER + 8 + 16);
+        assert_int_equal(number(p + HEADER, 8), 0);
+        assert_int_equal(number(p + 44, 8), LAYOUT_ECAM);
+        assert_int_equal(number(p + 52, 2), 0); /* segment */
+        assert_int_equal(p[54], 0);             /* first and last bus */
+        assert_int_equal(p[55], 0);
+        assert_int_equal(number(p + 56, 4), 0);
+        assert_int_equal(LAYOUT_ECAM_SIZE, 1 << 20); /* which is one bus */
+}
+
 /* How often a byte string occurs in the DSDT. */
 static unsigned int occurrences(const uint8_t *p, size_t len, const void *needle, size_t needle_len)
 {
@@ -182,6 +200,8 @@ static unsigned int occurrences(const uint8_t *p, size_t len, const void *needle
                 n += memcmp(p + i, needle, needle_len) == 0;
         return n;
 }
+
+#define BYTES32(v) (v) & 0xff, (v) >> 8 & 0xff, (v) >> 16 & 0xff, (uint32_t)(v) >> 24
 
 /* AML of each device, spelled out: the numbers of layout.h arrived in it. */
 static void dsdt_has_layouts_numbers(void **state)
@@ -206,6 +226,33 @@ static void dsdt_has_layouts_numbers(void **state)
         /* extended interrupt: consumer, edge, active high, exclusive; one line */
         static const uint8_t uart_irq[] = {0x89, 6, 0, 0x03, 1, LAYOUT_UART_GSI, 0, 0, 0};
         static const uint8_t ged_irq[] = {0x89, 6, 0, 0x03, 1, LAYOUT_GED_GSI, 0, 0, 0};
+        static const uint8_t pci_io[] = {0x47,
+                                         1,
+                                         LAYOUT_PCI_PORT & 0xff,
+                                         LAYOUT_PCI_PORT >> 8,
+                                         LAYOUT_PCI_PORT & 0xff,
+                                         LAYOUT_PCI_PORT >> 8,
+                                         1,
+                                         LAYOUT_PCI_PORTS};
+        /* word address space: bus numbers, fixed; granularity, 0..0, no translation, 1 of them */
+        static const uint8_t pci_bus[] = {0x88, 13, 0, 2, 0x0c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0};
+        /* double word address space: memory, fixed, read and write */
+        static const uint8_t pci_window[] = {0x87,
+                                             23,
+                                             0,
+                                             0,
+                                             0x0c,
+                                             1,
+                                             0,
+                                             0,
+                                             0,
+                                             0,
+                                             BYTES32(LAYOUT_PCI_WINDOW),
+                                             BYTES32(LAYOUT_PCI_WINDOW + LAYOUT_PCI_WINDOW_SIZE - 1),
+                                             BYTES32(0),
+                                             BYTES32(LAYOUT_PCI_WINDOW_SIZE)};
+        /* 32-bit fixed memory: read and write */
+        static const uint8_t ecam[] = {0x86, 9, 0, 1, BYTES32(LAYOUT_ECAM), BYTES32(LAYOUT_ECAM_SIZE)};
         /* OperationRegion (EVNT, SystemIO, PM events, 1) */
         static const uint8_t region[] = {0x5b,
                                          0x80,
@@ -232,6 +279,10 @@ static void dsdt_has_layouts_numbers(void **state)
                 {uart_io, sizeof(uart_io)},
                 {pm_io, sizeof(pm_io)},
                 {test_io, sizeof(test_io)},
+                {pci_io, sizeof(pci_io)},
+                {pci_bus, sizeof(pci_bus)},
+                {pci_window, sizeof(pci_window)},
+                {ecam, sizeof(ecam)},
                 {uart_irq, sizeof(uart_irq)},
                 {ged_irq, sizeof(ged_irq)},
                 {region, sizeof(region)},
@@ -240,13 +291,17 @@ static void dsdt_has_layouts_numbers(void **state)
                 {"\x0d"
                  "ACPI0013",
                  10},
-                {"\x0c\x41\xd0\x05\x01", 5}, /* PNP0501 */
-                {"\x0c\x41\xd0\x0c\x0c", 5}, /* PNP0C0C */
-                {"\x0c\x41\xd0\x0c\x02", 5}, /* PNP0C02 */
+                {"\x0c\x41\xd0\x05\x01", 5},                                              /* PNP0501 */
+                {"\x0c\x41\xd0\x0c\x0c", 5},                                              /* PNP0C0C */
+                {"\x0c\x41\xd0\x0c\x02", 5},                                              /* PNP0C02 */
+                {"\x0c\x41\xd0\x0a\x08", 5},                                              /* PNP0A08 */
+                {"\x0c\x41\xd0\x0a\x03", 5},                                              /* PNP0A03 */
+                {"\x5b\x4d\xdb\x33\xf7\x1f\x1c\x40\x96\x57\x74\x41\xc0\x3d\xd7\x66", 16}, /* of _OSC */
         };
 
         for (size_t i = 0; i < ARRAY_LEN(parts); i++)
                 assert_int_equal(occurrences(p, len, parts[i].bytes, parts[i].len), 1);
+        assert_int_equal(occurrences(p, len, "_PRT", 4), 0); /* no interrupt pins */
 }
 
 static void tables_do_not_overlap(void **state)
@@ -255,7 +310,7 @@ static void tables_do_not_overlap(void **state)
         const struct {
                 uint64_t start;
                 size_t head;
-        } all[] = {{t.rsdp, RSDP_V2}, {t.xsdt, 0}, {t.fadt, 0}, {t.madt, 0}, {t.dsdt, 0}};
+        } all[] = {{t.rsdp, RSDP_V2}, {t.xsdt, 0}, {t.fadt, 0}, {t.madt, 0}, {t.mcfg, 0}, {t.dsdt, 0}};
         uint64_t end[ARRAY_LEN(all)];
 
         for (size_t i = 0; i < ARRAY_LEN(all); i++) {
@@ -295,6 +350,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(fadt_is_hardware_reduced, setup, teardown),
                 cmocka_unit_test_setup_teardown(madt_lists_processors, setup, teardown),
+                cmocka_unit_test_setup_teardown(mcfg_names_the_ecam, setup, teardown),
                 cmocka_unit_test_setup_teardown(dsdt_has_layouts_numbers, setup, teardown),
                 cmocka_unit_test_setup_teardown(tables_do_not_overlap, setup, teardown),
                 cmocka_unit_test_setup_teardown(refusals, setup, teardown),

@@ -40,7 +40,7 @@ static void bzimage_is_loaded(void **state)
                 assert_int_equal(bp->hdr.version, 0x020f);
                 assert_int_equal(bp->hdr.init_size, BZ_INIT_SIZE);
                 assert_int_equal(bp->hdr.kernel_info_offset, 0x280);
-                assert_int_equal(bp->e820_entries, 3);
+                assert_int_equal(bp->e820_entries, 4);
                 /* Nothing of the real-mode code around the header, the sentinel above all. */
                 assert_int_equal(bp->sentinel, 0);
                 assert_zero(bp, offsetof(struct boot_params, acpi_rsdp_addr));
@@ -128,7 +128,7 @@ static void vmlinux_is_loaded(void **state)
         assert_int_equal(bp->hdr.kernel_alignment, 0x1000000);
         assert_int_equal(bp->hdr.cmd_line_ptr, LAYOUT_CMDLINE);
         assert_int_equal(bp->acpi_rsdp_addr, RSDP);
-        assert_int_equal(bp->e820_entries, 3);
+        assert_int_equal(bp->e820_entries, 4);
 
         elf_header(&im)->e_type = ET_DYN;
         load_ok(&ram, &im);
@@ -163,7 +163,7 @@ static void pvh_is_loaded(void **state)
                 assert_int_equal(info->nr_modules, 0);
                 assert_int_equal(info->modlist_paddr, 0);
                 assert_int_equal(info->rsdp_paddr, RSDP);
-                assert_int_equal(info->memmap_entries, 3);
+                assert_int_equal(info->memmap_entries, 4);
                 assert_int_equal(info->reserved, 0);
                 assert_string_equal(at(&ram, info->cmdline_paddr, 14), "console=ttyS0");
                 assert_zero(at(&ram, LAYOUT_ZERO_PAGE, 4096), 4096);
@@ -171,18 +171,23 @@ static void pvh_is_loaded(void **state)
         }
 }
 
+#define ECAM_RANGE                 \
+        {                          \
+                0xe0000000, MIB, 2 \
+        }
+
 /* Both tables say the same, on either side of the hole. */
 static void memory_maps(void **state)
 {
         static const struct {
                 uint64_t len;
                 unsigned int n;
-                struct boot_memory_range high[2];
+                struct boot_memory_range high[3];
         } cases[] = {
-                {128 * MIB, 3, {{MIB, 127 * MIB, 1}}},
-                {3 * GIB, 3, {{MIB, 3 * GIB - MIB, 1}}},
-                {3 * GIB + 4096, 4, {{MIB, 3 * GIB - MIB, 1}, {4 * GIB, 4096, 1}}},
-                {4 * GIB, 4, {{MIB, 3 * GIB - MIB, 1}, {4 * GIB, GIB, 1}}},
+                {128 * MIB, 4, {{MIB, 127 * MIB, 1}, ECAM_RANGE}},
+                {3 * GIB, 4, {{MIB, 3 * GIB - MIB, 1}, ECAM_RANGE}},
+                {3 * GIB + 4096, 5, {{MIB, 3 * GIB - MIB, 1}, ECAM_RANGE, {4 * GIB, 4096, 1}}},
+                {4 * GIB, 5, {{MIB, 3 * GIB - MIB, 1}, ECAM_RANGE, {4 * GIB, GIB, 1}}},
         };
         struct {
                 uint64_t addr, size;
@@ -193,7 +198,7 @@ static void memory_maps(void **state)
                 struct guest_ram ram = ram_new(cases[i].len);
                 const struct boot_params *bp = at(&ram, LAYOUT_ZERO_PAGE, sizeof(*bp));
                 const struct start_info *info = at(&ram, LAYOUT_PVH_INFO, sizeof(*info));
-                struct boot_memory_range want[4] = {{0, 0x9fc00, 1}, {0x9fc00, 0x60400, 2}};
+                struct boot_memory_range want[5] = {{0, 0x9fc00, 1}, {0x9fc00, 0x60400, 2}};
                 struct image im;
 
                 memcpy(want + 2, cases[i].high, sizeof(cases[i].high));

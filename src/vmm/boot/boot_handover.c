@@ -24,6 +24,8 @@ unsigned int boot_memory_map(const struct guest_ram *ram, struct boot_memory_ran
 
                 if (start < end)
                         ret[n++] = (struct boot_memory_range){start, end - start, BOOT_MEMORY_RAM};
+                if (i == 0) /* between low RAM and what is above the hole */
+                        ret[n++] = (struct boot_memory_range){LAYOUT_ECAM, LAYOUT_ECAM_SIZE, BOOT_MEMORY_RESERVED};
         }
         return n;
 }

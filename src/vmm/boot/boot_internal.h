@@ -52,7 +52,7 @@ struct boot_range {
 #define BOOT_MEMORY_RAM      1
 #define BOOT_MEMORY_RESERVED 2
 
-#define BOOT_MEMORY_MAP_MAX (2 + GUEST_RAM_REGIONS_MAX)
+#define BOOT_MEMORY_MAP_MAX (3 + GUEST_RAM_REGIONS_MAX)
 
 struct boot_memory_range {
         gpa_t start;
@@ -101,11 +101,12 @@ gpa_t boot_low_ram_end(const struct guest_ram *ram);
  * The memory map the guest is told:
  *
  *   [0, 640 KiB - 1 KiB)      usable
- *   [640 KiB - 1 KiB, 1 MiB)  reserved; the ACPI tables are in here. Not "ACPI reclaimable": nothing is
- * gained by giving the guest back this little, and reserved is what firmware reports for this range [1 MiB,
- * end of low RAM)   usable [4 GiB, ...)              usable, when there is RAM above the hole
+ *   [640 KiB - 1 KiB, 1 MiB)  reserved; the ACPI tables are in here. Not "ACPI reclaimable": nothing is gained by
+ * giving the guest back this little, and reserved is what firmware reports for this range [1 MiB, end of low RAM)
+ * usable the ECAM                  reserved: Linux believes the MCFG table only then (arch/x86/pci/mmconfig-shared.c)
+ *   [4 GiB, ...)              usable, when there is RAM above the hole
  *
- * The PCI hole has no entry, which means: no RAM, free for devices. Returns the number of entries.
+ * The rest of the PCI hole has no entry, which means: no RAM, free for devices. Returns the number of entries.
  */
 unsigned int boot_memory_map(const struct guest_ram *ram, struct boot_memory_range ret[BOOT_MEMORY_MAP_MAX]);
 

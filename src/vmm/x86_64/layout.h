@@ -3,7 +3,7 @@
  * Only constants: the VMM, its ACPI tables and the bare-metal test guests include it.
  *
  *   0x00000000  RAM; the first MiB holds what the loader hands over (below)
- *   0xc0000000  PCI hole, up to 4 GiB: I/O APIC, local APIC, KVM's own pages
+ *   0xc0000000  PCI hole, up to 4 GiB: BARs, PCI configuration space, I/O APIC, local APIC, KVM's own pages
  *   4 GiB       the rest of RAM
  */
 #pragma once
@@ -28,12 +28,13 @@
 #define LAYOUT_HOLE_START 0xc0000000ULL
 #define LAYOUT_HOLE_END   0x100000000ULL
 
-/* PCI: configuration space of one bus, and where BARs are: below 4 GiB, and above all RAM up to what the processor can address. */
-#define LAYOUT_ECAM            0xe0000000U
-#define LAYOUT_ECAM_SIZE       0x00100000U /* bus 0 alone: 32 devices x 8 functions x 4 KiB */
-#define LAYOUT_PCI_WINDOW      0xd0000000U
-#define LAYOUT_PCI_WINDOW_SIZE 0x10000000U
-#define LAYOUT_PCI_PORT        0xcf8 /* address; 0xcfc: data */
+/* PCI: configuration space of one bus, and where BARs are. ASL has no suffixes, and no sums in a resource. */
+#define LAYOUT_ECAM            0xe0000000
+#define LAYOUT_ECAM_SIZE       0x00100000 /* bus 0 alone: 32 devices x 8 functions x 4 KiB */
+#define LAYOUT_PCI_WINDOW      0xd0000000
+#define LAYOUT_PCI_WINDOW_SIZE 0x10000000
+#define LAYOUT_PCI_WINDOW_LAST 0xdfffffff /* its last byte */
+#define LAYOUT_PCI_PORT        0xcf8      /* address; 0xcfc: data */
 #define LAYOUT_PCI_PORTS       8
 
 #define LAYOUT_IOAPIC       0xfec00000U

@@ -17,8 +17,10 @@ static const uint8_t dsdt_aml[] = {
 #define TABLE_ROOM(size) (((size) + TABLE_ALIGN - 1) / TABLE_ALIGN * TABLE_ALIGN)
 #define TABLE_ROOM_ALL                                                                 \
         (TABLE_ROOM(sizeof(struct acpi_rsdp)) + TABLE_ROOM(sizeof(struct acpi_xsdt)) + \
-         TABLE_ROOM(sizeof(struct acpi_fadt)) + TABLE_ROOM(sizeof(struct acpi_madt)) + TABLE_ROOM(sizeof(dsdt_aml)))
+         TABLE_ROOM(sizeof(struct acpi_fadt)) + TABLE_ROOM(sizeof(struct acpi_madt)) + \
+         TABLE_ROOM(sizeof(struct acpi_mcfg)) + TABLE_ROOM(sizeof(dsdt_aml)))
 
+_Static_assert(LAYOUT_PCI_WINDOW_LAST == LAYOUT_PCI_WINDOW + LAYOUT_PCI_WINDOW_SIZE - 1, "the DSDT needs both");
 _Static_assert(LAYOUT_ACPI % TABLE_ALIGN == 0, "the RSDP comes first");
 _Static_assert(TABLE_ROOM_ALL <= LAYOUT_ACPI_END - LAYOUT_ACPI, "the tables of the largest machine fit");
 
@@ -121,6 +123,16 @@ static int madt_put(struct table_area *area, unsigned int vcpus, gpa_t *ret, str
         return table_put_summed(area, &madt.header, ret, e);
 }
 
+static int mcfg_put(struct table_area *area, gpa_t *ret, struct err *e)
+{
+        struct acpi_mcfg mcfg = {
+                .header = header("MCFG", 1, sizeof(mcfg)),
+                .allocation = {{.base_address = LAYOUT_ECAM}},
+        };
+
+        return table_put_summed(area, &mcfg.header, ret, e);
+}
+
 static int rsdp_put(struct table_area *area, gpa_t xsdt, gpa_t *ret, struct err *e)
 {
         struct acpi_rsdp rsdp = {
@@ -141,7 +153,7 @@ int acpi_write_tables(const struct guest_ram *ram, unsigned int vcpus, gpa_t *re
         /* The RSDP is first in the area and written last: it names what lies behind it. */
         struct table_area rsdp_area = {.ram = ram, .next = LAYOUT_ACPI};
         struct table_area area = {.ram = ram, .next = LAYOUT_ACPI + TABLE_ROOM(sizeof(struct acpi_rsdp))};
-        gpa_t dsdt = 0, fadt = 0, madt = 0, xsdt_gpa = 0;
+        gpa_t dsdt = 0, fadt = 0, madt = 0, mcfg = 0, xsdt_gpa = 0;
         struct acpi_xsdt xsdt = {.header = header("XSDT", 1, sizeof(xsdt))};
         int r;
 
@@ -157,8 +169,12 @@ int acpi_write_tables(const struct guest_ram *ram, unsigned int vcpus, gpa_t *re
         r = madt_put(&area, vcpus, &madt, e);
         if (r < 0)
                 return r;
+        r = mcfg_put(&area, &mcfg, e);
+        if (r < 0)
+                return r;
         xsdt.entry[0] = fadt;
         xsdt.entry[1] = madt;
+        xsdt.entry[2] = mcfg;
         r = table_put_summed(&area, &xsdt.header, &xsdt_gpa, e);
         if (r < 0)
                 return r;

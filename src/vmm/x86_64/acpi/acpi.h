@@ -1,4 +1,4 @@
-/* ACPI tables as the guest finds them: RSDP, XSDT, hardware-reduced FADT, MADT, DSDT. */
+/* ACPI tables as the guest finds them: RSDP, XSDT, hardware-reduced FADT, MADT, MCFG, DSDT. */
 #pragma once
 
 #include "memory/guest_ram.h"

@@ -48,10 +48,10 @@ struct acpi_gas {
 #define ACPI_GAS_SYSTEM_IO 1
 #define ACPI_GAS_BYTE      1
 
-/* 5.2.8 Extended System Description Table; the machine has two tables to list (DSDT hangs off the FADT) */
+/* 5.2.8 Extended System Description Table; the machine has three tables to list (DSDT hangs off the FADT) */
 struct acpi_xsdt {
         struct acpi_header header;
-        uint64_t entry[2];
+        uint64_t entry[3];
 } ACPI_PACKED;
 
 /* 5.2.9 Fixed ACPI Description Table */
@@ -127,6 +127,18 @@ struct acpi_madt {
         struct acpi_madt_lapic lapic[SPEC_VCPUS_MAX];
 } ACPI_PACKED;
 
+/* PCI Firmware Specification 3.3, 4.1.2: memory mapped configuration space, here of one segment with one bus */
+struct acpi_mcfg {
+        struct acpi_header header;
+        uint64_t reserved;
+        struct {
+                uint64_t base_address;
+                uint16_t segment_group;
+                uint8_t start_bus, end_bus;
+                uint32_t reserved;
+        } ACPI_PACKED allocation[1];
+} ACPI_PACKED;
+
 _Static_assert(SPEC_VCPUS_MAX < 0xff, "Local APIC entries have 8-bit ids, 0xff being broadcast");
 _Static_assert(sizeof(struct acpi_rsdp) == 36, "ACPI 6.3, 5.2.5.3");
 _Static_assert(sizeof(struct acpi_header) == 36, "ACPI 6.3, 5.2.6");
@@ -134,3 +146,4 @@ _Static_assert(sizeof(struct acpi_gas) == 12, "ACPI 6.3, 5.2.3.2");
 _Static_assert(sizeof(struct acpi_fadt) == 276, "ACPI 6.3, 5.2.9");
 _Static_assert(sizeof(struct acpi_madt_lapic) == 8, "ACPI 6.3, 5.2.12.2");
 _Static_assert(sizeof(struct acpi_madt_ioapic) == 12, "ACPI 6.3, 5.2.12.3");
+_Static_assert(sizeof(struct acpi_mcfg) == 60, "PCI Firmware 3.3, 4.1.2");
