@@ -18,6 +18,8 @@ FILTERS = [
     ("vmm_setup", "from the last stage of the jail to READY", None),
     ("vmm_main", "main thread, from READY on", ("vmm", 50)),
     ("vmm_vcpu", "vCPU threads, from before READY on", ("vcpu", 27)),
+    ("rng_setup", "bulkhead-rng, from the last stage of its jail to READY", None),
+    ("rng_main", "bulkhead-rng, from before READY on", None),
     ("supervisor", "supervisor, from CONFIG on, with `--on-reset exit`", ("api", 31)),
     ("supervisor_restart", "the same where a reset restarts the guest, and all of the next run", ("api", 31)),
     ("json", "bulkhead-json", None),

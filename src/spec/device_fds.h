@@ -11,5 +11,9 @@
 #define DEVICE_FD_EVENT 8 /* completions of io_uring */
 #define DEVICE_FD_TIMER 9 /* rate limits */
 
-/* Whatever the front end sends is received above and stays below. */
+/*
+ * Whatever the front end sends is received from here on and stays below the limit: of the numbers above, those that a
+ * program has no use for are /dev/null.
+ */
+#define DEVICE_FD_PEER  10
 #define DEVICE_FD_LIMIT 128
