@@ -26,14 +26,14 @@ struct vu_frontend {
         int inflight_fd;  /* -1: none. Lives as long as the device runs: the next back end gets it too */
         struct vu_payload_inflight inflight;
         /* private: */
-        int inflight_at;      /* the number an in-flight descriptor gets; -1: any */
+        int inflight_at;      /* the number an in-flight descriptor gets; not above 0: any */
         bool offers_protocol; /* VU_F_PROTOCOL_FEATURES */
         bool has_memory;      /* the back end knows RAM */
         int64_t deadline_ms;  /* of the call under way */
 };
 
 struct vu_frontend_queue {
-        uint16_t size;
+        uint16_t size; /* 0: not enabled by the driver */
         gpa_t descriptors, driver, device;
         uint16_t next_avail;  /* where to go on; not looked at when a dead back end has left an in-flight region */
         int kick_fd, call_fd; /* the caller's */
@@ -44,11 +44,11 @@ struct vu_frontend_queue {
 void vu_frontend_init(struct vu_frontend *f, int inflight_at);
 
 /*
- * Introduces itself on fd: features, protocol features, queues, configuration space, back-end channel.
- * wanted: the features the VMM passes through; config_bytes: how much configuration space the device type has (less
- * when the back end has less; the copy is zero behind it). backend_pair: the two ends of a socket pair made before the
- * filter closed, [0] ours, [1] sent; NULL or -1: none. fd and both ends become the front end's, and are closed when
- * they are of no use or it fails.
+ * Introduces itself on fd, where none is connected: features, protocol features, queues, configuration space, back-end
+ * channel. wanted: the features the VMM passes through; config_bytes: how much configuration space the device type has
+ * (less when the back end has less; the copy is zero behind it). backend_pair: the two ends of a socket pair made
+ * before the filter closed, [0] ours, [1] sent; NULL or -1: none. fd and both ends become the front end's, and are
+ * closed when they are of no use or it fails.
  */
 int vu_frontend_connect(struct vu_frontend *f, int fd, uint64_t wanted, unsigned int queues_max, uint32_t config_bytes,
                         const int backend_pair[2], struct err *e);
