@@ -5,8 +5,9 @@
  *   overlap a device are made too, windows' edges included, but their values are not checked. Left out are
  *   writes that would end the guest: all that overlap the test register, the sleep control or the reset
  *   register, except a byte of 0 to the latter two.
- * - Every page of the hole, at 1, 2, 4 and 8 bytes: a read and a write of ~0. The pages of the I/O APIC, the
- *   local APIC and KVM itself are only read, and their values are not checked.
+ * - Every page of the hole, at 1, 2, 4 and 8 bytes: a read and a write of ~0. The pages of the host bridge's
+ *   configuration space, the I/O APIC, the local APIC and KVM itself are only read, and their values are not
+ *   checked.
  * - Accesses across the edges of pages, of device windows, of RAM and of the hole.
  * - String instructions on ports and on memory.
  *
@@ -89,6 +90,7 @@ static bool port_is_far_from_devices(uint64_t port)
 {
         return !overlaps(port, 4, LAYOUT_UART_PORT, LAYOUT_UART_PORTS) &&
                !overlaps(port, 4, LAYOUT_PM_PORT, LAYOUT_PM_PORTS) &&
+               !overlaps(port, 4, LAYOUT_PCI_PORT, LAYOUT_PCI_PORTS) &&
                !overlaps(port, 4, LAYOUT_TEST_PORT, LAYOUT_TEST_PORTS);
 }
 
@@ -178,7 +180,8 @@ static void memory_write(uint64_t address, unsigned int width, uint64_t value)
 
 static bool memory_is_claimed(uint64_t address, unsigned int width)
 {
-        return overlaps(address, width, LAYOUT_IOAPIC, LAYOUT_IOAPIC_SIZE) ||
+        return overlaps(address, width, LAYOUT_ECAM, PAGE) ||
+               overlaps(address, width, LAYOUT_IOAPIC, LAYOUT_IOAPIC_SIZE) ||
                overlaps(address, width, LAYOUT_LAPIC, PAGE) ||
                overlaps(address, width, LAYOUT_IDENTITY_MAP, 4ULL * PAGE); /* and the TSS after it */
 }
@@ -231,9 +234,10 @@ static void test_edge(uint64_t edge)
 static void test_hole_edges(void)
 {
         static const uint64_t edges[] = {
-                FREE_PAGE + PAGE, LAYOUT_IOAPIC,         LAYOUT_IOAPIC + LAYOUT_IOAPIC_SIZE,
-                LAYOUT_LAPIC,     LAYOUT_LAPIC + PAGE,   LAYOUT_IDENTITY_MAP,
-                LAYOUT_TSS,       LAYOUT_TSS + 3 * PAGE,
+                FREE_PAGE + PAGE,  LAYOUT_ECAM + PAGE,    LAYOUT_ECAM + LAYOUT_ECAM_SIZE,
+                LAYOUT_PCI_WINDOW, LAYOUT_IOAPIC,         LAYOUT_IOAPIC + LAYOUT_IOAPIC_SIZE,
+                LAYOUT_LAPIC,      LAYOUT_LAPIC + PAGE,   LAYOUT_IDENTITY_MAP,
+                LAYOUT_TSS,        LAYOUT_TSS + 3 * PAGE,
         };
 
         for (size_t i = 0; i < sizeof(edges) / sizeof(edges[0]); i++)

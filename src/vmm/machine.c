@@ -8,10 +8,10 @@
 #include <unistd.h>
 
 #include "spec/vmm_fds.h"
+#include "vmm/routes.h"
 #include "vmm/x86_64/layout.h"
 
-/* Makes the main thread look again. */
-static void wake_main(void)
+void machine_wake_main(void)
 {
         const uint64_t one = 1;
 
@@ -19,13 +19,13 @@ static void wake_main(void)
         (void)!write(VMM_FD_WAKE, &one, sizeof(one));
 }
 
-static void fail_locked(struct machine *m, const struct err *e)
+void machine_fail_locked(struct machine *m, const struct err *e)
 {
         if (m->stop != STOP_NO)
                 return;
         m->stop = STOP_FAILED;
         m->failure = *e;
-        wake_main();
+        machine_wake_main();
 }
 
 /* ---- interrupts ---- */
@@ -43,35 +43,9 @@ static void ioapic_deliver(void *ctx, const struct ioapic_msi *msi)
         (void)ioctl(VMM_FD_VM, KVM_SIGNAL_MSI, &m);
 }
 
-/* KVM reports the EOI of a level-triggered interrupt only for messages it finds in the routing table. */
 static void ioapic_routes_changed(void *ctx)
 {
-        struct machine *m = ctx;
-        struct { /* struct kvm_irq_routing with room for its entries */
-                uint32_t nr, flags;
-                struct kvm_irq_routing_entry entries[LAYOUT_IOAPIC_PINS];
-        } table;
-
-        memset(&table, 0, sizeof(table));
-        for (uint32_t pin = 0; pin < LAYOUT_IOAPIC_PINS; pin++) {
-                struct ioapic_msi msi;
-
-                if (!ioapic_eoi_route(&m->ioapic, pin, &msi))
-                        continue;
-                table.entries[table.nr++] = (struct kvm_irq_routing_entry){
-                        .gsi = pin,
-                        .type = KVM_IRQ_ROUTING_MSI,
-                        .u.msi = {.address_lo = (uint32_t)msi.address,
-                                  .address_hi = (uint32_t)(msi.address >> 32),
-                                  .data = msi.data},
-                };
-        }
-        if (ioctl(VMM_FD_VM, KVM_SET_GSI_ROUTING, &table) < 0) {
-                struct err e = ERR_INIT;
-
-                err_set(&e, -errno, "tell KVM the I/O APIC's level-triggered routes");
-                fail_locked(m, &e);
-        }
+        routes_set(ctx);
 }
 
 static const struct ioapic_ops ioapic_ops = {.deliver = ioapic_deliver, .routes_changed = ioapic_routes_changed};
@@ -94,7 +68,7 @@ static size_t uart_transmit(void *ctx, const uint8_t *data, size_t len)
                 return len; /* the supervisor is gone, and this process soon will be */
         if (!m->tx_waiting) {
                 m->tx_waiting = true;
-                wake_main();
+                machine_wake_main();
         }
         return 0;
 }
@@ -112,7 +86,7 @@ static uint8_t uart_port_read(struct machine *m, unsigned int reg)
 
         if (m->rx_waiting && uart_receive_room(&m->uart) > 0) {
                 m->rx_waiting = false;
-                wake_main();
+                machine_wake_main();
         }
         return v;
 }
@@ -198,8 +172,16 @@ void machine_power_button(struct machine *m)
 
 /* ---- buses ---- */
 
+/* Its registers are 32 bits wide, and an access says how much of one it wants. */
+static bool in_pci(uint16_t port, unsigned int width)
+{
+        return port >= LAYOUT_PCI_PORT && port + width <= LAYOUT_PCI_PORT + LAYOUT_PCI_PORTS;
+}
+
 static uint8_t port_read_byte(struct machine *m, uint16_t port)
 {
+        if (in_pci(port, 1))
+                return (uint8_t)pci_port_read(&m->pci, port, 1);
         if (port >= LAYOUT_UART_PORT && port < LAYOUT_UART_PORT + LAYOUT_UART_PORTS)
                 return uart_port_read(m, port - LAYOUT_UART_PORT);
         if (port >= LAYOUT_PM_PORT && port < LAYOUT_PM_PORT + LAYOUT_PM_PORTS)
@@ -209,20 +191,24 @@ static uint8_t port_read_byte(struct machine *m, uint16_t port)
 
 static void port_write_byte(struct machine *m, uint16_t port, uint8_t value)
 {
-        if (port >= LAYOUT_UART_PORT && port < LAYOUT_UART_PORT + LAYOUT_UART_PORTS)
+        if (in_pci(port, 1))
+                pci_port_write(&m->pci, port, 1, value);
+        else if (port >= LAYOUT_UART_PORT && port < LAYOUT_UART_PORT + LAYOUT_UART_PORTS)
                 uart_write(&m->uart, &uart_ops, m, port - LAYOUT_UART_PORT, value);
         else if (port >= LAYOUT_PM_PORT && port < LAYOUT_PM_PORT + LAYOUT_PM_PORTS)
                 pm_write(m, port - LAYOUT_PM_PORT, value);
 }
 
-/* Every device is byte-wide: a wider access is that many byte accesses at rising ports, as on an 8-bit bus. Ports past
- * 0xffff wrap to nothing. */
+/* Every device but PCI is byte-wide: a wider access is that many byte accesses at rising ports, as on an 8-bit bus.
+ * Ports past 0xffff wrap to nothing. */
 uint32_t machine_port_read(struct machine *m, uint16_t port, unsigned int width)
 {
         uint32_t value = 0;
 
         pthread_mutex_lock(&m->lock);
-        for (unsigned int i = 0; i < width; i++)
+        if (in_pci(port, width))
+                value = pci_port_read(&m->pci, port, width);
+        for (unsigned int i = 0; i < width && !in_pci(port, width); i++)
                 value |= (uint32_t)(port + i > 0xffff ? 0xff : port_read_byte(m, (uint16_t)(port + i))) << (8 * i);
         pthread_mutex_unlock(&m->lock);
         return value;
@@ -233,6 +219,8 @@ void machine_port_write(struct machine *m, uint16_t port, unsigned int width, ui
         pthread_mutex_lock(&m->lock);
         if (m->test_device && port == LAYOUT_TEST_PORT && width == LAYOUT_TEST_PORTS)
                 machine_end_locked(m, END_VERDICT, value);
+        else if (in_pci(port, width))
+                pci_port_write(&m->pci, port, width, value);
         else
                 for (unsigned int i = 0; i < width && port + i <= 0xffff; i++)
                         port_write_byte(m, (uint16_t)(port + i), (uint8_t)(value >> (8 * i)));
@@ -246,25 +234,30 @@ static bool in_ioapic(gpa_t address)
 
 void machine_mmio_read(struct machine *m, gpa_t address, uint8_t *data, unsigned int len)
 {
+        uint32_t v;
+
         memset(data, 0xff, len);
-        if (!in_ioapic(address))
-                return;
         pthread_mutex_lock(&m->lock);
-        uint32_t v = ioapic_read(&m->ioapic, (uint32_t)(address - LAYOUT_IOAPIC), len);
+        if (in_ioapic(address)) {
+                v = ioapic_read(&m->ioapic, (uint32_t)(address - LAYOUT_IOAPIC), len);
+                memset(data, 0, len);
+                memcpy(data, &v, len < sizeof(v) ? len : sizeof(v));
+        } else if (!pci_mmio_read(&m->pci, address, data, len)) {
+                memset(data, 0xff, len);
+        }
         pthread_mutex_unlock(&m->lock);
-        memset(data, 0, len);
-        memcpy(data, &v, len < sizeof(v) ? len : sizeof(v));
 }
 
 void machine_mmio_write(struct machine *m, gpa_t address, const uint8_t *data, unsigned int len)
 {
         uint32_t v = 0;
 
-        if (!in_ioapic(address))
-                return;
         memcpy(&v, data, len < sizeof(v) ? len : sizeof(v));
         pthread_mutex_lock(&m->lock);
-        ioapic_write(&m->ioapic, &ioapic_ops, m, (uint32_t)(address - LAYOUT_IOAPIC), len, v);
+        if (in_ioapic(address))
+                ioapic_write(&m->ioapic, &ioapic_ops, m, (uint32_t)(address - LAYOUT_IOAPIC), len, v);
+        else
+                (void)pci_mmio_write(&m->pci, address, data, len); /* to nowhere: dropped */
         pthread_mutex_unlock(&m->lock);
 }
 
@@ -287,6 +280,7 @@ void machine_init(struct machine *m, unsigned int vcpus, bool test_device)
         pthread_cond_init(&m->changed, NULL);
         uart_init(&m->uart);
         ioapic_init(&m->ioapic);
+        pci_init(&m->pci);
 }
 
 void machine_end_locked(struct machine *m, enum control_reason reason, uint32_t verdict)
@@ -296,7 +290,7 @@ void machine_end_locked(struct machine *m, enum control_reason reason, uint32_t 
         m->stop = STOP_END;
         m->reason = reason;
         m->verdict = verdict;
-        wake_main();
+        machine_wake_main();
 }
 
 void machine_end(struct machine *m, enum control_reason reason, uint32_t verdict)
@@ -309,7 +303,7 @@ void machine_end(struct machine *m, enum control_reason reason, uint32_t verdict
 void machine_fail(struct machine *m, const struct err *e)
 {
         pthread_mutex_lock(&m->lock);
-        fail_locked(m, e);
+        machine_fail_locked(m, e);
         pthread_mutex_unlock(&m->lock);
 }
 

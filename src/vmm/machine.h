@@ -12,6 +12,8 @@
 #include "memory/guest_ram.h"
 #include "spec/control.h"
 #include "vmm/boot/boot.h"
+#include "vmm/device/device.h"
+#include "vmm/pci/pci.h"
 #include "vmm/uart.h"
 #include "vmm/x86_64/ioapic.h"
 
@@ -23,12 +25,17 @@ struct machine {
         bool test_device;
         size_t run_bytes;        /* of the page(s) that KVM shares with a vCPU */
         struct boot_entry entry; /* valid once loaded */
+        bool with_devices;       /* threads get the filters that devices need */
+        struct device *devices;  /* by number; each says which of its fields the lock guards */
+        unsigned int device_count;
+        bool ioeventfd_any_length; /* KVM takes a notification of any width */
 
         pthread_mutex_t
                 creation;     /* one vCPU is made at a time; not the lock below, which would hold up the main thread */
         pthread_mutex_t lock; /* everything below */
         struct uart uart;
         struct ioapic ioapic;
+        struct pci_bus pci;
         uint8_t pm_events; /* LAYOUT_PM_EVENTS, cleared by the guest's read */
         bool rx_waiting;   /* the main thread has no room for console input */
         bool tx_waiting;   /* the console socket was full */
@@ -70,4 +77,8 @@ size_t machine_console_room(struct machine *m);
 void machine_end(struct machine *m, enum control_reason reason, uint32_t verdict);
 void machine_end_locked(struct machine *m, enum control_reason reason, uint32_t verdict);
 void machine_fail(struct machine *m, const struct err *e);
+void machine_fail_locked(struct machine *m, const struct err *e);
 bool machine_stopping(struct machine *m);
+
+/* Makes the main thread look again. */
+void machine_wake_main(void);

@@ -69,6 +69,8 @@ static void unclaimed_reads_ones(void **state)
                         continue;
                 if (port + 4 > LAYOUT_PM_PORT && port < LAYOUT_PM_PORT + LAYOUT_PM_PORTS)
                         continue;
+                if (port + 4 > LAYOUT_PCI_PORT && port < LAYOUT_PCI_PORT + LAYOUT_PCI_PORTS)
+                        continue;
                 assert_int_equal(machine_port_read(&m, (uint16_t)port, 1), 0xff);
                 assert_int_equal(machine_port_read(&m, (uint16_t)port, 2), 0xffff);
                 assert_true(machine_port_read(&m, (uint16_t)port, 4) == 0xffffffff);
@@ -93,6 +95,52 @@ static void wide_accesses_are_bytes(void **state)
         /* The last port: what is past it is nothing. */
         machine_port_write(&m, 0xffff, 4, 0);
         assert_true(machine_port_read(&m, 0xffff, 4) == 0xffffffff);
+}
+
+static uint64_t mmio(gpa_t address, unsigned int len)
+{
+        uint8_t data[8] = {0};
+        uint64_t value;
+
+        machine_mmio_read(&m, address, data, len);
+        memcpy(&value, data, sizeof(value));
+        return value;
+}
+
+/* The host bridge by both ways, and nobody in the other places of the bus. */
+static void pci_configuration_space(void **state)
+{
+        uint32_t bridge;
+
+        assert_int_equal(machine_port_read(&m, LAYOUT_PCI_PORT, 4), 0);
+        assert_true(machine_port_read(&m, LAYOUT_PCI_PORT + 4, 4) == 0xffffffff); /* not enabled */
+        machine_port_write(&m, LAYOUT_PCI_PORT, 4, 0x80000000);
+        bridge = machine_port_read(&m, LAYOUT_PCI_PORT + 4, 4);
+        assert_int_equal(bridge, 0x00081b36);
+        assert_int_equal(machine_port_read(&m, LAYOUT_PCI_PORT + 6, 2), 0x0008);
+        assert_int_equal(machine_port_read(&m, LAYOUT_PCI_PORT + 5, 1), 0x1b);
+        assert_int_equal(mmio(LAYOUT_ECAM, 4), bridge);
+        assert_int_equal(mmio(LAYOUT_ECAM + 2, 2), 0x0008);
+        assert_int_equal(mmio(LAYOUT_ECAM + 0x100, 4), 0); /* extended configuration space: none */
+        for (gpa_t function = 1; function < LAYOUT_ECAM_SIZE / 4096; function++)
+                assert_true(mmio(LAYOUT_ECAM + function * 4096, 4) == 0xffffffff);
+        machine_port_write(&m, LAYOUT_PCI_PORT, 4, 0x80000800);
+        assert_true(machine_port_read(&m, LAYOUT_PCI_PORT + 4, 4) == 0xffffffff);
+        /* The address register is a whole one: a part of it, or an access that begins before it, is bytes. */
+        machine_port_write(&m, LAYOUT_PCI_PORT, 1, 0);
+        machine_port_write(&m, LAYOUT_PCI_PORT - 1, 4, 0);
+        machine_port_write(&m, LAYOUT_PCI_PORT + 2, 2, 0);
+        assert_true(machine_port_read(&m, LAYOUT_PCI_PORT, 4) == 0x80000800);
+        assert_int_equal(machine_port_read(&m, LAYOUT_PCI_PORT, 1), 0xff);
+        assert_true(machine_port_read(&m, LAYOUT_PCI_PORT - 1, 4) == 0xffffffff);
+        machine_port_write(&m, LAYOUT_PCI_PORT, 4, 0x80000000);
+        assert_int_equal(machine_port_read(&m, LAYOUT_PCI_PORT + 7, 2), 0xff00); /* its last byte, and nothing */
+        /* The bridge takes no writes. */
+        machine_port_write(&m, LAYOUT_PCI_PORT + 4, 4, 0);
+        machine_mmio_write(&m, LAYOUT_ECAM, (const uint8_t[4]){0}, 4);
+        assert_int_equal(mmio(LAYOUT_ECAM, 4), bridge);
+        assert_true(mmio(LAYOUT_PCI_WINDOW, 8) == UINT64_MAX);
+        assert_false(machine_stopping(&m));
 }
 
 static void console_output(void **state)
@@ -205,6 +253,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup(unclaimed_reads_ones, power_on),
                 cmocka_unit_test_setup(wide_accesses_are_bytes, power_on),
+                cmocka_unit_test_setup(pci_configuration_space, power_on),
                 cmocka_unit_test_setup(console_output, power_on),
                 cmocka_unit_test_setup(a_full_console_waits, power_on),
                 cmocka_unit_test_setup(console_input, power_on),
