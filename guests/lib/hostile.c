@@ -270,7 +270,7 @@ bool hostile_init(const struct boot_info *boot, const char *family, bool disk, u
                 return false;
         lay_out_memory(boot);
         hostile_restart();
-        if (disk && !at_both_ends(write_sentinel)) {
+        if (disk && !target.read_only && !at_both_ends(write_sentinel)) {
                 print("%s: the disk cannot be written\n", family);
                 return false;
         }
@@ -329,7 +329,7 @@ unsigned int hostile_run(const struct boot_info *boot, const struct hostile_case
                 done++;
         }
         check_memory("at the end", guarded_count);
-        if (target.is_disk && !at_both_ends(check_sentinel)) {
+        if (target.is_disk && !target.read_only && !at_both_ends(check_sentinel)) {
                 print("%s: sectors are not as they were\n", target.family);
                 return VERDICT_HOSTILE_DISK;
         }

@@ -35,6 +35,7 @@ struct hostile {
         struct virtio dev;
         struct virtq q;
         bool is_disk;
+        bool read_only;                     /* set before hostile_init(): the disk's pattern is not written */
         uint64_t capacity;                  /* sectors */
         uint64_t wanted;                    /* features of the next start */
         uint8_t *data;                      /* HOSTILE_DATA_BYTES, guarded on both sides */
