@@ -8,10 +8,9 @@
  *           ro         the disk is read-only: its ends are not written first, and every write must fail
  *           lenient    requests that must fail may succeed: for other machines
  *           case=NAME  only that case
- * Prints:   blk: NAME: REACTION     completed with a length and a status (255: none written), needs reset, or ignored
- *           blk: N cases, the device works
- * Verdicts: 0, 1 (no device), 10, 11, 12, 13 (lib/hostile.h)
- * Needs:    a disk of 1 MiB or more; at most 2 GiB of RAM, for lengths to be too long; runs where ring 0 is emulated.
+ * Prints:   blk: NAME: REACTION     completed with a length and a status (255: none written), needs reset, ignored, or
+ * no request blk: N cases, the device works Verdicts: 0, 1 (no device), 10, 11, 12, 13 (lib/hostile.h) Needs:    a disk
+ * of 1 MiB or more; at most 2 GiB of RAM, for lengths to be too long; runs where ring 0 is emulated.
  */
 #include <stdbool.h>
 #include <stddef.h>

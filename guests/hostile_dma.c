@@ -6,7 +6,7 @@
  *           disk       the first disk, else the entropy device
  *           lenient    requests outside RAM may succeed: for machines whose devices reach each other
  *           case=NAME  only that case
- * Prints:   dma: NAME: REACTION     completed with a length and a disk's status, needs reset, or ignored
+ * Prints:   dma: NAME: REACTION     completed with a length and a disk's status, needs reset, ignored, or no request
  *           dma: N cases, the device works
  * Verdicts: 0, 1 (no device), 10, 11, 12, 13 (lib/hostile.h), 14 (an interrupt controller or the bus changed)
  * Needs:    at most 2 GiB of RAM, for lengths to be too long; runs where ring 0 is emulated.

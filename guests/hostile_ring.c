@@ -7,7 +7,7 @@
  *           cpus=2     there is a second processor: it changes descriptors while the device reads them
  *           rounds=N   requests in that race (default 200)
  *           case=NAME  only that case
- * Prints:   ring: NAME: REACTION     completed with a length and a disk's status, needs reset, or ignored
+ * Prints:   ring: NAME: REACTION     completed with a length and a disk's status, needs reset, ignored, or no request
  *           ring: N cases, the device works
  * Verdicts: 0, 1 (no device), 3 (the second processor did not start), 10, 11, 12 (lib/hostile.h)
  * Needs:    at most 1 GiB of RAM, for lengths to be too long; for cpus=2 the in-kernel local APIC. Runs where ring 0
@@ -175,6 +175,7 @@ static void head(uint64_t value)
 static void same_head_often(uint64_t times)
 {
         (void)hostile_chain(0);
+        target.submitted = true;
         for (uint64_t i = 0; i < times; i++)
                 target.q.avail->ring[(target.q.avail->idx + i) % target.q.size] = 0;
         target.q.avail->idx = (uint16_t)(target.q.avail->idx + times);
@@ -185,6 +186,7 @@ static void same_head_often(uint64_t times)
 static void move_avail(uint64_t by)
 {
         (void)hostile_chain(0);
+        target.submitted = true;
         for (unsigned int i = 0; i < target.q.size; i++)
                 target.q.avail->ring[i] = 0;
         target.q.avail->idx = (uint16_t)(target.q.avail->idx + by);
@@ -215,6 +217,7 @@ static void never_reaped(uint64_t rounds)
 {
         unsigned int each = target.is_disk ? 3 : 1;
 
+        target.submitted = true;
         for (uint64_t round = 0; round < rounds; round++) {
                 for (unsigned int first = 0; first + each <= target.q.size; first += each) {
                         (void)hostile_chain(first);

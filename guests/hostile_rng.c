@@ -3,7 +3,7 @@
  *
  * Options:  ecam[=N]   configuration space by ECAM (at N, decimal), else by ports
  *           case=NAME  only that case
- * Prints:   rng: NAME: REACTION     completed with a length, needs reset, or ignored
+ * Prints:   rng: NAME: REACTION     completed with a length, needs reset, ignored, or no request
  *           rng: N cases, the device works
  * Verdicts: 0, 1 (no device), 10, 11 (lib/hostile.h)
  * Needs:    at most 2 GiB of RAM, for lengths to be too long; runs where ring 0 is emulated.

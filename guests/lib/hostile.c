@@ -109,6 +109,7 @@ unsigned int hostile_chain(unsigned int first)
 
 void hostile_submit(uint16_t head)
 {
+        target.submitted = true;
         target.q.avail->ring[target.q.avail->idx % target.q.size] = head;
         __asm__ volatile("" : : : "memory");
         target.q.avail->idx++;
@@ -289,7 +290,10 @@ static void report(const char *name)
                 print("%u completed, length %u", completed, len);
         if (completed && target.is_disk)
                 print(", status %u", *target.status);
-        print("%s\n", needs_reset ? completed ? ", needs reset" : "needs reset" : completed ? "" : "ignored");
+        print("%s\n", needs_reset        ? completed ? ", needs reset" : "needs reset"
+                      : completed        ? ""
+                      : target.submitted ? "ignored"
+                                         : "no request");
         if (target.must_fail && !target.lenient && completed &&
             (target.is_disk ? *target.status == BLK_S_OK : len > 0)) {
                 print("%s: %s must not succeed\n", target.family, name);
@@ -299,9 +303,10 @@ static void report(const char *name)
 
 static void run_case(const struct hostile_case *c)
 {
+        target.submitted = false;
         target.must_fail = false;
         c->run(c->arg);
-        hostile_wait(HOSTILE_TICKS);
+        hostile_wait(target.submitted ? HOSTILE_TICKS : SETTLE_TICKS);
         report(c->name);
         hostile_restart();
         prove();

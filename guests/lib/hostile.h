@@ -44,6 +44,7 @@ struct hostile {
         volatile uint8_t *status;           /* behind the header */
         uint64_t ram_end;                   /* of RAM below 4 GiB */
         uint64_t passed_over;               /* RAM from here to ram_end is not checked */
+        bool submitted;                     /* by the case, with hostile_submit() */
         bool must_fail;                     /* set by a case: its request may not succeed */
         bool lenient;                       /* the command line says "lenient": must_fail does not matter */
 };
