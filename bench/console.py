@@ -37,7 +37,7 @@ NEIGHBOURS = {
 
 
 def start(name, image, options, stdin, stdout):
-    argv = [BUILD / "bulkhead", "run", name, "--kernel", BUILD / f"guests/{image}.elf", "--mem", "64M", *options]
+    argv = [BUILD / "bulkhead", "run", name, "--kernel", BUILD / f"guests/{image}.elf", "--mem", "64M", "--no-rng", *options]
     return subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=subprocess.DEVNULL)
 
 

@@ -34,7 +34,8 @@ def floor_command(build, guest, _scratch):
 
 
 def bulkhead_command(build, guest, _scratch):
-    return [str(build / "bulkhead"), "run", f"bench-{os.getpid()}", "--kernel", guest, "--mem", f"{MEMORY_MIB}M"]
+    return [str(build / "bulkhead"), "run", f"bench-{os.getpid()}", "--kernel", guest, "--mem", f"{MEMORY_MIB}M",
+            "--no-rng"]
 
 
 def qemu_command(program):

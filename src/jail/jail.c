@@ -65,18 +65,33 @@ const struct jail_layer_info jail_layers[LAYER_COUNT] = {
 static int stage_ask_for_maps(struct jail *j, struct err *e)
 {
         const struct control_header rooted = CONTROL_HEADER(CONTROL_ROOTED, sizeof(rooted));
-        int r = control_send(j->control_fd, &rooted);
+        int r;
 
+        if (j->req->give_namespaces)
+                return jail_namespaces_give(j, e);
+        r = control_send(j->control_fd, &rooted);
         return r < 0 ? err_set(e, r, "ask for the id maps") : 0;
 }
 
+/*
+ * run: for the first process of a guest. join: for another one. The same, but for what the first one has made for all:
+ * the cgroup's namespace is entered, the root looked at, and the ids are mapped already. What the namespaces forbid is
+ * forbidden once more, because the first one may not be that far yet.
+ */
 static const struct {
         const char *name;
         int (*run)(struct jail *j, struct err *e);
+        int (*join)(struct jail *j, struct err *e); /* NULL: nothing to do */
 } stages[] = {
-        {"cgroup", jail_stage_cgroup}, {"fds", jail_stage_fds}, {"root", jail_stage_root},
-        {"ask", stage_ask_for_maps},   {"net", jail_stage_net}, {"limits", jail_stage_limits},
-        {"cpu", jail_stage_cpu},       {"ids", jail_stage_ids}, {"seccomp", jail_stage_seccomp},
+        {"cgroup", jail_stage_cgroup, jail_stage_cgroup},
+        {"fds", jail_stage_fds, jail_stage_fds},
+        {"root", jail_stage_root, jail_stage_root_verify},
+        {"ask", stage_ask_for_maps, NULL},
+        {"net", jail_stage_net, jail_stage_net},
+        {"limits", jail_stage_limits, jail_stage_limits},
+        {"cpu", jail_stage_cpu, jail_stage_cpu},
+        {"ids", jail_stage_ids, jail_stage_ids},
+        {"seccomp", jail_stage_seccomp, jail_stage_seccomp},
 };
 
 /* The child: every stage, then the program. Returns only on failure. */
@@ -89,13 +104,15 @@ static int child_run(struct jail *j, struct err *e)
 
         /* An ordinary user's supervisor has no right beyond the user's, and the files in /proc by which ids are mapped
          * belong to root while this process is not dumpable, as its parent is. The program closes this again. */
-        if (j->req->by_user && syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+        if (j->req->by_user && !j->req->join && syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
                 return err_set(e, -errno, "let the user map the ids");
         /* No controlling terminal: nothing of the guest can push input into the operator's. */
         if (syscall(SYS_setsid) < 0)
                 return err_set(e, -errno, "leave the terminal's session");
         for (size_t i = 0; i < ARRAY_LEN(stages); i++) {
-                r = stages[i].run(j, e);
+                int (*const run)(struct jail *, struct err *) = j->req->join ? stages[i].join : stages[i].run;
+
+                r = run ? run(j, e) : 0;
                 if (r < 0)
                         return err_wrap(e, r, "jail stage %s", stages[i].name);
         }
@@ -109,10 +126,9 @@ static int child_run(struct jail *j, struct err *e)
         return err_set(e, -errno, "execute %s in the jail", j->req->program_name);
 }
 
-/* layers: the namespaces that the child was born in. */
-static _Noreturn void child_main(const struct jail_request *req, uint64_t layers)
+_Noreturn void jail_child_main(const struct jail_request *req, uint64_t layers, int proc_fd, int null_fd)
 {
-        struct jail j = {.req = req, .control_fd = -1, .layers = layers};
+        struct jail j = {.req = req, .control_fd = -1, .proc_fd = proc_fd, .null_fd = null_fd, .layers = layers};
         struct err e = ERR_INIT;
 
         for (size_t i = 0; i < req->fd_count; i++)
@@ -144,6 +160,8 @@ int jail_start(const struct jail_request *req, pid_t *ret_pid, int *ret_pidfd, u
 
         if (req->fd_count > JAIL_FDS_MAX)
                 return err_set(e, -E2BIG, "a jail with %zu descriptors", req->fd_count);
+        if (req->join)
+                return jail_join(req, ret_pid, ret_pidfd, ret_layers, e);
         if (req->cgroup && req->cgroup->unified_fd >= 0) {
                 args.flags |= CLONE_INTO_CGROUP;
                 args.cgroup = (uint64_t)req->cgroup->unified_fd;
@@ -156,7 +174,7 @@ int jail_start(const struct jail_request *req, pid_t *ret_pid, int *ret_pidfd, u
                 pid = sys_clone3(&args);
         }
         if (pid == 0)
-                child_main(req, layers);
+                jail_child_main(req, layers, -1, -1);
         if (pid < 0) {
                 int r = err_set(e, -errno, "create a process in new namespaces");
 

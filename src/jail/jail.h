@@ -8,11 +8,12 @@
 
 #include "base/err.h"
 #include "jail/jail_cgroup.h"
+#include "jail/jail_join.h"
 #include "jail/layers.h"
 #include "jail/policy.h"
 
 #define JAIL_IDS_PER_GUEST 64 /* inside ids 1..64; inside 0 is mapped to nothing */
-#define JAIL_FDS_MAX       16
+#define JAIL_FDS_MAX       32
 
 /* One descriptor the program gets: the caller's fd appears inside as target. */
 struct jail_fd {
@@ -32,12 +33,16 @@ struct jail_limits {
 };
 
 struct jail_request {
-        const char *staging_dir;          /* any directory; the new root is mounted on it in the new mount namespace */
-        const struct jail_fd *fds;        /* the role's table; everything else is closed */
-        size_t fd_count;                  /* at most JAIL_FDS_MAX */
-        int control_target;               /* the target among fds that is the control channel */
-        int program_fd;                   /* executed with execveat(2) */
-        const char *program_name;         /* argv[0] */
+        const struct jail_namespaces
+                *join;             /* of a guest whose root is there: another process for it; NULL: a new jail */
+        bool give_namespaces;      /* of a new jail: ROOTED comes with them, see jail_receive_rooted() */
+        const char *staging_dir;   /* of a new jail: any directory; the new root is mounted on it in the new mount
+                                      namespace */
+        const struct jail_fd *fds; /* the role's table; everything else is closed */
+        size_t fd_count;           /* at most JAIL_FDS_MAX */
+        int control_target;        /* the target among fds that is the control channel */
+        int program_fd;            /* executed with execveat(2) */
+        const char *program_name;  /* argv[0] */
         const struct jail_cgroup *cgroup; /* NULL: none can be had (not root) */
         uint32_t inside_id;               /* uid and gid of the program inside: 1..JAIL_IDS_PER_GUEST */
         bool by_user;                     /* started by an ordinary user */
@@ -51,6 +56,10 @@ struct jail_request {
  * caller closes, and the namespace layers that the kernel gave; the caller then waits on the control channel for
  * ROOTED, calls jail_map_ids(), answers MAPPED, and waits for JAILED (or FAILED). On error nothing is left running. The
  * caller must be single-threaded.
+ *
+ * A process that joins sends no ROOTED; the ids are mapped already, and MAPPED may be waiting for it. It is a child of
+ * the caller's like the first one, and the kernel holds the end of the first back until it has been reaped
+ * (pid_namespaces(7)).
  */
 int jail_start(const struct jail_request *req, pid_t *ret_pid, int *ret_pidfd, uint64_t *ret_layers, struct err *e);
 

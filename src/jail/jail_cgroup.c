@@ -431,6 +431,8 @@ int jail_stage_cgroup(struct jail *j, struct err *e)
         if (cg)
                 j->layers |= LAYER_BIT(LAYER_CGROUP_LIMITS);
 
+        if (j->req->join)
+                return jail_cgroup_namespace_join(j, e);
         if (syscall(SYS_unshare, CLONE_NEWCGROUP) == 0)
                 j->layers |= LAYER_BIT(LAYER_CGROUP_NS);
         else if (errno != EINVAL)

@@ -46,6 +46,19 @@ static int place(int fd, int target, int flags)
         return dup3(fd, target, flags) < 0 ? -errno : 0;
 }
 
+/* The host's /proc and /dev/null, above every target too. */
+static int host_fds_open(const struct jail *j, int *ret_proc, int *ret_null, struct err *e)
+{
+        if (j->proc_fd >= 0) {
+                *ret_proc = fcntl(j->proc_fd, F_DUPFD_CLOEXEC, PARKING);
+                *ret_null = fcntl(j->null_fd, F_DUPFD_CLOEXEC, PARKING);
+        } else {
+                *ret_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+                *ret_null = open("/dev/null", O_RDWR | O_CLOEXEC);
+        }
+        return *ret_proc < 0 || *ret_null < 0 ? err_set(e, -errno, "open /proc and /dev/null") : 0;
+}
+
 int jail_stage_fds(struct jail *j, struct err *e)
 {
         const struct jail_request *req = j->req;
@@ -61,10 +74,9 @@ int jail_stage_fds(struct jail *j, struct err *e)
         program = fcntl(req->program_fd, F_DUPFD_CLOEXEC, PARKING);
         if (program < 0)
                 return err_set(e, -errno, "duplicate the program's descriptor");
-        proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        null = open("/dev/null", O_RDWR | O_CLOEXEC);
-        if (proc < 0 || null < 0)
-                return err_set(e, -errno, "open /proc and /dev/null");
+        r = host_fds_open(j, &proc, &null, e);
+        if (r < 0)
+                return r;
 
         for (int i = 0; i < 3 && r == 0; i++) {
                 r = place(null, i, 0);
@@ -88,6 +100,8 @@ int jail_stage_fds(struct jail *j, struct err *e)
         if (r < 0)
                 return err_set(e, r, "close every other descriptor");
         j->control_fd = req->control_target;
+        j->proc_fd = JAIL_FD_PROC;
+        j->null_fd = -1;
         j->layers |= LAYER_BIT(LAYER_FDS);
         return 0;
 }

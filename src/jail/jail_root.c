@@ -4,12 +4,17 @@
  * Should:  leave exactly one mount in the mount namespace: a tmpfs of one page and one inode, its root directory.
  * Mustn't: keep the old root reachable, as a mount or through the working directory; propagate anything to the host.
  * Fails closed: any step that fails ends the child.
+ *
+ * A process that joins the jail is in that root from its birth; it makes sure.
  */
 #include <errno.h>
 #include <linux/mount.h>
+#include <stdbool.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/sys.h"
 #include "jail/jail_stages.h"
 
@@ -51,6 +56,41 @@ int jail_stage_root(struct jail *j, struct err *e)
         /* "." is now the old root, stacked on the new one. */
         if (sys_umount2(".", UMOUNT_DETACH) < 0 || chdir("/") < 0)
                 return err_set(e, -errno, "detach the old root");
+        j->layers |= LAYER_BIT(LAYER_ROOT);
+        return 0;
+}
+
+/* proc(5), mountinfo: ID PARENT DEVICE ROOT MOUNTPOINT OPTIONS... - TYPE SOURCE SUPER-OPTIONS */
+static bool is_the_only_mount(char *line)
+{
+        static const char *const wanted[] = {"ro", "nosuid", "nodev", "noexec"};
+        char *super = strstr(line, " - "), *field = line;
+
+        if (!super || strchr(line, '\n') || strncmp(super, " - tmpfs ", 9) != 0 || !strstr(super, " ro,"))
+                return false;
+        *super = '\0';
+        for (int i = 0; i < 4 && field; i++)
+                field = strchr(field + 1, ' ');
+        if (!field || strncmp(field, " / ", 3) != 0)
+                return false;
+        for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+                const char *at = strstr(field, wanted[i]);
+
+                if (!at || (at[-1] != ' ' && at[-1] != ',') || !strchr(" ,", at[strlen(wanted[i])]))
+                        return false;
+        }
+        return true;
+}
+
+int jail_stage_root_verify(struct jail *j, struct err *e)
+{
+        char mounts[512];
+        ssize_t n = io_read_file_at(j->proc_fd, "self/mountinfo", mounts, sizeof(mounts));
+
+        if (n < 0 && n != -EFBIG)
+                return err_set(e, (int)n, "read the guest's mounts");
+        if (n < 0 || !is_the_only_mount(mounts))
+                return err_bad(e, STATUS_ISOLATION, "the guest's root is not the empty read-only one alone");
         j->layers |= LAYER_BIT(LAYER_ROOT);
         return 0;
 }

@@ -39,3 +39,4 @@
 #define VMM_FD_CALL_FIRST 512
 #define VMM_FD_CALL_MASK  0xffffff00
 #define VMM_FD_LIMIT      768
+#define VMM_FD_LIMIT_BARE 128 /* of a guest without devices */

@@ -26,8 +26,9 @@
 #include "base/err.h"
 #include "jail/jail.h"
 #include "spec/guest_spec.h"
+#include "spec/vmm_fds.h"
 
-#define STATE_VERSION  2
+#define STATE_VERSION  3
 #define STATE_DIR_ROOT "/run/bulkhead"
 
 /* Ids for guests when /etc/subuid and /etc/subgid name none for user "bulkhead": above every range that systemd and
@@ -42,6 +43,24 @@ struct process_id {
         uint64_t start_time; /* field 22 of /proc/PID/stat: clock ticks since boot */
 };
 
+/* The host's resource behind a device, however it is named: the file, and for a block device its number. */
+struct state_resource {
+        uint64_t device, inode; /* st_dev, st_ino */
+        uint64_t block_device;  /* st_rdev; 0: a regular file */
+};
+
+struct device_state {
+        struct process_id process; /* pid 0: none, it is being started again, or was given up */
+        uint32_t type;             /* VIRTIO_ID_BLOCK or VIRTIO_ID_RNG */
+        uint32_t restarts;
+        uint64_t layers; /* LAYER_BIT()s in force */
+        uint32_t landlock_abi;
+        uint32_t given_up;              /* 0 or 1 */
+        struct state_resource resource; /* of a disk, else zeros */
+        char id[SPEC_ID_MAX];
+        uint8_t reserved[3];
+};
+
 struct guest_state {
         uint32_t version, size_bytes;
         struct process_id supervisor, vmm;
@@ -51,6 +70,9 @@ struct guest_state {
         uint32_t landlock_abi;
         uint32_t resets;
         int64_t started_unix; /* seconds */
+        uint32_t device_count;
+        uint32_t reserved;
+        struct device_state devices[VMM_DEVICES_MAX];
         struct guest_spec spec;
 };
 
@@ -103,6 +125,16 @@ int state_attest(const struct state_guest *g, const struct state_new *n, const s
 
 /* Writes state atomically. */
 int state_write(const struct state_guest *g, const struct state_new *n, const struct guest_state *s, struct err *e);
+
+/* Opens what state_write() needs, and calls it: for a guest whose state has changed. */
+int state_rewrite(const struct state_guest *g, const struct guest_state *s, struct err *e);
+
+/*
+ * Looks for the guest, other than own, that has this resource, and fills name. Returns false when none says so;
+ * *ret_starting: there is one that has not said anything yet.
+ */
+bool state_resource_owner(const struct state_dir *d, const char *own, const struct state_resource *resource,
+                          char name[SPEC_NAME_MAX], bool *ret_starting);
 
 /* Reads and checks the state of a guest. -ENOENT when there is none (yet). */
 int state_read(const struct state_dir *d, const char *name, struct guest_state *ret);

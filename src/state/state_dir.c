@@ -215,6 +215,28 @@ int state_write(const struct state_guest *g, const struct state_new *n, const st
         return file_replace(g, "state", STATE_NEW, n->state_fd, s, sizeof(*s), e);
 }
 
+int state_rewrite(const struct state_guest *g, const struct guest_state *s, struct err *e)
+{
+        struct state_new n = STATE_NEW_INIT;
+        int r = new_open(g, STATE_NEW, &n.state_fd, e);
+
+        if (r == 0)
+                r = state_write(g, &n, s, e);
+        state_new_close(&n);
+        return r;
+}
+
+/* Everything that is used without another look at it. */
+static bool state_valid(struct guest_state *s)
+{
+        if (s->version != STATE_VERSION || s->size_bytes != sizeof(*s) || s->device_count > VMM_DEVICES_MAX)
+                return false;
+        for (uint32_t i = 0; i < s->device_count; i++)
+                if (!memchr(s->devices[i].id, '\0', sizeof(s->devices[i].id)))
+                        return false;
+        return guest_spec_validate(&s->spec, NULL) == 0;
+}
+
 int state_read(const struct state_dir *d, const char *name, struct guest_state *ret)
 {
         char path[SPEC_NAME_MAX + 16];
@@ -229,7 +251,7 @@ int state_read(const struct state_dir *d, const char *name, struct guest_state *
         r = io_pread_all(fd, &s, sizeof(s), 0);
         if (r < 0)
                 return r;
-        if (s.version != STATE_VERSION || s.size_bytes != sizeof(s) || guest_spec_validate(&s.spec, NULL) < 0)
+        if (!state_valid(&s))
                 return -EPROTO;
         *ret = s;
         return 0;

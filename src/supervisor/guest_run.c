@@ -10,7 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/sys.h"
+#include "supervisor/peer.h"
 
 enum phase { CLONED, BUILDING, LOADING, RUNNING, ENDING };
 
@@ -20,28 +20,31 @@ struct loop {
         enum phase phase;
         int64_t deadline_ms; /* of the phase; INT64_MAX: none */
         bool done;
-        bool button_pressed; /* before READY */
+        bool button_pressed;               /* before READY */
+        struct jail_namespaces namespaces; /* from ROOTED to the devices */
         struct run_result result;
 };
 
-static int layers_judge(uint64_t have, uint64_t required, struct err *e)
+/* There are namespaces for the devices now; the VMM's own start goes on beside theirs. */
+static int devices_begin(struct loop *l, struct err *e)
 {
-        for (unsigned int i = 0; i < LAYER_COUNT; i++)
-                if ((required & LAYER_BIT(i)) && !(have & LAYER_BIT(i)))
-                        return err_bad(e, STATUS_ISOLATION, "the layer \"%s\" cannot be had; it needs %s",
-                                       jail_layers[i].name, jail_layers[i].remedy);
-        return 0;
-}
+        const struct jail_namespaces namespaces = l->namespaces;
+        int r = processor_return(&l->p.processor, e); /* what is started here inherits where it may run */
 
-/* The layers that the VMM puts in force itself, after exec. */
-#define SEAL_LAYERS (LAYER_BIT(LAYER_DUMPABLE) | LAYER_BIT(LAYER_MDWE) | LAYER_BIT(LAYER_LANDLOCK))
+        l->namespaces = JAIL_NAMESPACES_INIT;
+        return devices_start(l->run->start.devices, &namespaces, e) < 0 ? -ECHILD : r;
+}
 
 static int on_rooted(struct loop *l, struct err *e)
 {
+        const struct devices *d = l->run->start.devices;
+        int r;
+
         if (l->phase != CLONED)
                 return err_set(e, -EPROTO, "the child reports its root twice");
         l->phase = BUILDING;
-        return vmm_process_map(&l->run->start, &l->p, e);
+        r = vmm_process_map(&l->run->start, &l->p, e);
+        return r < 0 || d->count == 0 ? r : devices_begin(l, e);
 }
 
 static int on_jailed(struct loop *l, const struct control_jailed *m, struct err *e)
@@ -52,11 +55,11 @@ static int on_jailed(struct loop *l, const struct control_jailed *m, struct err 
         if (l->phase != BUILDING)
                 return err_set(e, -EPROTO, "the VMM reports its jail twice");
         l->p.layers |= m->layers & LAYERS_ALL;
-        r = layers_judge(l->p.layers, required & ~SEAL_LAYERS, e);
+        r = peer_judge_layers(l->p.layers, required & ~PEER_SEAL_LAYERS, e);
         if (r < 0)
                 return r;
         l->phase = LOADING;
-        r = vmm_process_configure(&l->run->start, &l->p, required & SEAL_LAYERS, e);
+        r = vmm_process_configure(&l->run->start, &l->p, required & PEER_SEAL_LAYERS, e);
         return r < 0 ? r : l->run->configured(l->run->ctx, &l->p, e);
 }
 
@@ -75,9 +78,9 @@ static int on_ready(struct loop *l, const struct control_ready *m, struct err *e
 
         if (l->phase != LOADING)
                 return err_set(e, -EPROTO, "the VMM is ready at the wrong time");
-        l->p.layers |= m->layers & SEAL_LAYERS;
+        l->p.layers |= m->layers & PEER_SEAL_LAYERS;
         l->p.landlock_abi = m->landlock_abi;
-        r = layers_judge(l->p.layers, l->run->required_layers, e);
+        r = peer_judge_layers(l->p.layers, l->run->required_layers, e);
         if (r < 0)
                 return r;
         l->phase = RUNNING;
@@ -112,26 +115,21 @@ static int on_end(struct loop *l, const struct control_end *m, struct err *e)
         return 0;
 }
 
-/* The text comes from a process that may be compromised: it is bounded, and main() prints it on one printable line. */
 static int on_failed(const struct loop *l, const struct control_failed *m, struct err *e)
 {
-        static const enum exit_status believable[] = {STATUS_FAILURE, STATUS_USAGE,     STATUS_HOST,
-                                                      STATUS_IMAGE,   STATUS_ISOLATION, STATUS_GUEST};
-        enum exit_status status = STATUS_FAILURE;
+        int r = peer_failed("bulkhead-vmm", m, e);
 
-        for (size_t i = 0; i < ARRAY_LEN(believable); i++)
-                if (m->status == believable[i])
-                        status = believable[i];
-        err_bad(e, status, "%s", m->text[0] ? m->text : "bulkhead-vmm failed without saying why");
         /* The VMM knows no paths. */
-        return status == STATUS_IMAGE ? err_wrap(e, -EINVAL, "load %s", l->run->start.spec->kernel) : -EINVAL;
+        return e && e->status == STATUS_IMAGE ? err_wrap(e, r, "load %s", l->run->start.spec->kernel) : r;
 }
 
 /* One message. Returns 1 when there was one, 0 when there is none now, or a negative errno. */
 static int control_handle(struct loop *l, struct err *e)
 {
+        const bool rooted_is_due = l->phase == CLONED && l->run->start.devices->count > 0;
         union control_message m;
-        int r = control_receive(l->p.control_fd, &m);
+        int r = rooted_is_due ? jail_receive_rooted(l->p.control_fd, l->p.layers, &m, &l->namespaces)
+                              : control_receive(l->p.control_fd, &m);
 
         if (r == -EAGAIN)
                 return 0;
@@ -153,6 +151,9 @@ static int control_handle(struct loop *l, struct err *e)
                 break;
         case CONTROL_END:
                 r = on_end(l, &m.end, e);
+                break;
+        case CONTROL_DEVICE_DOWN:
+                r = l->phase == RUNNING ? devices_lost(l->run->start.devices, &m.device, l->p.control_fd, e) : 0;
                 break;
         case CONTROL_FAILED:
                 r = on_failed(l, &m.failed, e);
@@ -184,26 +185,6 @@ static int signal_handle(struct loop *l, struct err *e)
         return 0;
 }
 
-static int died(int status, struct err *e)
-{
-        if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) {
-                err_bad(e, STATUS_DIED, "bulkhead-vmm made a system call that its filter forbids and was killed");
-                err_hint(
-                        e,
-                        "the kernel log names the call (type=1326 ... syscall=N); report it, this is never the guest's right");
-                return -EPERM;
-        }
-        if (WIFSIGNALED(status)) {
-                err_bad(e, STATUS_DIED, "bulkhead-vmm was killed by signal %d", WTERMSIG(status));
-                if (WTERMSIG(status) == SIGKILL)
-                        err_hint(
-                                e,
-                                "by an operator, or because the guest's cgroup ran out of memory (see the kernel log)");
-                return -ECHILD;
-        }
-        return err_bad(e, STATUS_DIED, "bulkhead-vmm exited with status %d without saying why", WEXITSTATUS(status));
-}
-
 /* The process is gone: everything it had sent before is still in the channel. */
 static int on_exit_of_vmm(struct loop *l, struct err *e)
 {
@@ -214,19 +195,21 @@ static int on_exit_of_vmm(struct loop *l, struct err *e)
         l->done = true;
         if (r < 0)
                 return r;
-        status = vmm_process_end(&l->p);
-        return l->phase == ENDING ? 0 : died(status, e);
+        status = vmm_process_end(&l->run->start, &l->p);
+        return l->phase == ENDING ? 0 : peer_died("bulkhead-vmm", status, e);
 }
 
 static int loop_step(struct loop *l, struct err *e)
 {
-        struct pollfd p[3 + CONSOLE_POLLS] = {
+        struct devices *d = l->run->start.devices;
+        struct pollfd p[3 + CONSOLE_POLLS + DEVICE_POLLS] = {
                 {.fd = l->p.pidfd, .events = POLLIN},
                 {.fd = l->p.control_fd, .events = POLLIN},
                 {.fd = l->run->signal_fd, .events = POLLIN},
         };
         int64_t left = l->deadline_ms == INT64_MAX ? -1 : l->deadline_ms - clock_now_ms();
-        int r, wait_ms;
+        const size_t device_polls = devices_poll(d, p + 3 + CONSOLE_POLLS);
+        int r, wait_ms, due_ms;
 
         if (l->deadline_ms != INT64_MAX && left <= 0) {
                 l->done = true;
@@ -237,7 +220,10 @@ static int loop_step(struct loop *l, struct err *e)
         wait_ms = console_prepare(l->run->console, p + 3);
         if (wait_ms < 0 || (left >= 0 && left < wait_ms))
                 wait_ms = (int)left;
-        if (poll(p, ARRAY_LEN(p), wait_ms) < 0)
+        due_ms = d->count > 0 ? devices_wait_ms(d, clock_now_ms()) : -1;
+        if (due_ms >= 0 && (wait_ms < 0 || due_ms < wait_ms))
+                wait_ms = due_ms;
+        if (poll(p, 3 + CONSOLE_POLLS + device_polls, wait_ms) < 0)
                 return errno == EINTR ? 0 : err_set(e, -errno, "wait for the guest");
         console_handle(l->run->console, p + 3);
         if (l->run->console->leave) {
@@ -255,7 +241,24 @@ static int loop_step(struct loop *l, struct err *e)
                 if (r > 0)
                         r = 0;
         }
+        if (r == 0 && d->count > 0)
+                r = devices_handle(d, p + 3 + CONSOLE_POLLS, device_polls, l->phase == ENDING ? -1 : l->p.control_fd,
+                                   e);
         return r;
+}
+
+static int devices_prepare(const struct guest_run *run, struct err *e)
+{
+        const struct device_jail jail = {
+                .cgroup = run->start.cgroup,
+                .ids = run->start.ids,
+                .by_user = run->start.by_user,
+                .own_ids = run->start.own_ids,
+                .tasks = vmm_process_tasks(&run->start),
+                .required_layers = run->required_layers,
+        };
+
+        return devices_connect(run->start.devices, &jail, e);
 }
 
 int guest_run(const struct guest_run *run, struct run_result *ret, struct err *e)
@@ -264,14 +267,18 @@ int guest_run(const struct guest_run *run, struct run_result *ret, struct err *e
                 .run = run,
                 .p = VMM_PROCESS_INIT,
                 .deadline_ms = clock_now_ms() + RUN_START_TIMEOUT_MS,
+                .namespaces = JAIL_NAMESPACES_INIT,
         };
-        int r = vmm_process_start(&run->start, &l.p, e);
+        int r = devices_prepare(run, e);
 
+        if (r == 0)
+                r = vmm_process_start(&run->start, &l.p, e);
         if (r == 0)
                 r = console_attach(run->console, TAKE_FD(l.p.console_fd), e);
         while (r == 0 && !l.done)
                 r = loop_step(&l, e);
-        (void)vmm_process_end(&l.p); /* its status matters only where on_exit_of_vmm() looked at it */
+        (void)vmm_process_end(&run->start, &l.p); /* its status matters only where on_exit_of_vmm() looked at it */
+        jail_namespaces_close(&l.namespaces);
         console_detach(run->console, RUN_END_TIMEOUT_MS);
         if (r < 0)
                 l.result.reason = RUN_FAILED;

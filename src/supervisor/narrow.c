@@ -10,8 +10,8 @@
 
 #include "jail/jail_seccomp.h"
 
-/* Compiled from supervisor.policy and supervisor_restart.policy. */
-extern const struct jail_policy policy_supervisor, policy_supervisor_restart;
+/* Compiled from the policy files beside this. */
+extern const struct jail_policy policy_supervisor, policy_supervisor_restart, policy_supervisor_devices;
 
 static int prctl3(int op, unsigned long a, unsigned long b)
 {
@@ -43,7 +43,7 @@ static int capabilities_keep(uint32_t keep, struct err *e)
         return 0;
 }
 
-int supervisor_narrow(bool restarts, struct err *e)
+int supervisor_narrow(bool restarts, bool has_devices, struct err *e)
 {
         int r = capabilities_keep(restarts ? (1U << CAP_SETUID) | (1U << CAP_SETGID) : 0, e);
 
@@ -52,5 +52,8 @@ int supervisor_narrow(bool restarts, struct err *e)
         r = prctl3(PR_SET_NO_NEW_PRIVS, 1, 0);
         if (r < 0)
                 return err_set(e, r, "set no_new_privs");
-        return jail_seccomp_install(restarts ? &policy_supervisor_restart : &policy_supervisor, e);
+        return jail_seccomp_install(has_devices ? &policy_supervisor_devices
+                                    : restarts  ? &policy_supervisor_restart
+                                                : &policy_supervisor,
+                                    e);
 }

@@ -32,9 +32,11 @@ struct supervisor {
         struct state_guest guest;
         struct jail_cgroup cgroup;
         struct resources resources;
+        struct devices devices;
         struct console console;
         int signal_fd;
         bool slot_taken, cgroup_made, swept, narrowed, told;
+        bool state_written; /* in this run */
         struct guest_state state;
         struct state_new state_new; /* between CONFIG and READY: where it will be written */
         /* Of an ordinary user: */
@@ -59,6 +61,9 @@ __attribute__((format(printf, 2, 3))) static void say(const struct supervisor *s
         va_start(ap, fmt);
         vsnprintf(text, sizeof(text), fmt, ap);
         va_end(ap);
+        for (char *c = text; *c; c++) /* some of it may have been said by a jailed process */
+                if (*c < ' ' || *c > '~')
+                        *c = '?';
         n = snprintf(line, sizeof(line), "bulkhead: guest \"%s\" %s%s\n", s->spec->name, text,
                      s->console.terminal.raw ? "\r" : "");
         if (n > 0)
@@ -157,6 +162,8 @@ static int prepare(struct supervisor *s, struct err *e)
                 r = state_guest_take(&s->dir, s->spec->name, &s->guest, e);
         if (r == 0)
                 r = resources_open(s->spec, &s->resources, e);
+        if (r == 0)
+                r = devices_open(&s->devices, s->spec, &s->dir, e);
         /* The cgroup first: making it proves that nothing is left of a dead guest of this name, whose ids it may get.
          */
         if (r == 0)
@@ -197,12 +204,13 @@ static int on_configured(void *ctx, const struct vmm_process *p, struct err *e)
 
         if (r < 0)
                 return r;
+        s->state_written = false;
         sweep(s);
         if (s->narrowed)
                 return 0;
         if (s->spec->on_reset != ON_RESET_RESTART)
                 id_mapper_stop(&s->mapper);
-        r = supervisor_narrow(s->spec->on_reset == ON_RESET_RESTART, e);
+        r = supervisor_narrow(s->spec->on_reset == ON_RESET_RESTART, s->devices.count > 0, e);
         s->narrowed = r == 0;
         return r;
 }
@@ -221,6 +229,21 @@ static void say_absent(struct supervisor *s, uint64_t layers)
                 say(s, "runs without: %s", line);
 }
 
+/* A device is up, has died, is up again, or will not come back. */
+static void on_device(void *ctx, const struct device *d, enum device_news news)
+{
+        struct supervisor *s = ctx;
+
+        if (news == DEVICE_NEWS_RESTARTED)
+                say(s, "device %s died (%s) and was started again", d->id, d->why);
+        if (news == DEVICE_NEWS_GIVEN_UP)
+                say(s, "device %s died (%s) and is not started again", d->id, d->why);
+        devices_describe(&s->devices, &s->state);
+        /* A state that cannot be written is an older one: a command finds a process in it that there is no more. */
+        if (s->state_written)
+                (void)state_rewrite(&s->guest, &s->state, NULL);
+}
+
 /* The guest is up: tell the world about it. */
 static int on_ready(void *ctx, const struct vmm_process *p, struct err *e)
 {
@@ -231,8 +254,10 @@ static int on_ready(void *ctx, const struct vmm_process *p, struct err *e)
         s->state.landlock_abi = p->landlock_abi;
         s->state.started_unix = (int64_t)time(NULL);
         r = state_attest(&s->guest, &s->state_new, &s->state.vmm, p->landlock_abi, e);
+        devices_describe(&s->devices, &s->state);
         if (r == 0)
                 r = state_write(&s->guest, &s->state_new, &s->state, e);
+        s->state_written = r == 0;
         state_new_close(&s->state_new);
         if (r == 0 && !s->told)
                 say_absent(s, p->layers);
@@ -261,6 +286,7 @@ static int run_until_end(struct supervisor *s, struct run_result *result, struct
                           .ids = &s->state.ids,
                           .by_user = !is_root(),
                           .own_ids = s->own_ids,
+                          .devices = &s->devices,
                           .mapper = s->mapper.pid > 0 ? &s->mapper : NULL},
                 .console = &s->console,
                 .signal_fd = s->signal_fd,
@@ -320,6 +346,7 @@ static int release(struct supervisor *s, struct err *e)
         sweep(s); /* where the start failed before it came to that */
         state_new_close(&s->state_new);
         console_fini(&s->console);
+        devices_close(&s->devices);
         resources_close(&s->resources);
         id_mapper_stop(&s->mapper);
         jail_cgroup_close(&s->cgroup);
@@ -352,6 +379,9 @@ int supervise(const struct guest_spec *spec, struct err *e)
         int r, status;
 
         console_init(&s.console);
+        devices_init(&s.devices);
+        s.devices.news = on_device;
+        s.devices.ctx = &s;
         r = prepare(&s, e);
         if (r == 0)
                 r = run_until_end(&s, &result, e);

@@ -32,8 +32,9 @@ static int cgroup_limit(const struct vmm_start *s, struct err *e)
 {
         const struct guest_spec *spec = s->spec;
         const struct cgroup_limits limits = {
-                .memory_bytes = spec->memory_bytes + CGROUP_OVERHEAD(spec->memory_bytes),
-                .pids = VMM_TASKS(spec->vcpus),
+                .memory_bytes = spec->memory_bytes + CGROUP_OVERHEAD(spec->memory_bytes) +
+                                devices_memory(s->devices, spec->memory_bytes),
+                .pids = vmm_process_tasks(s),
                 .cpu_percent = spec->cpu_limit_percent ? spec->cpu_limit_percent : (spec->vcpus + 1) * 100,
                 .io = spec->io_limits,
                 .io_count = spec->io_limit_count,
@@ -42,10 +43,23 @@ static int cgroup_limit(const struct vmm_start *s, struct err *e)
         return s->cgroup ? jail_cgroup_limit(s->cgroup, &limits, e) : 0;
 }
 
+uint64_t vmm_process_tasks(const struct vmm_start *start)
+{
+        return VMM_TASKS(start->spec->vcpus) + devices_tasks(start->devices);
+}
+
+/* The VMM's ends of its devices' sockets. Returns how many. */
+static size_t device_fds_add(const struct devices *d, struct jail_fd *fds)
+{
+        for (size_t i = 0; i < d->count; i++)
+                fds[i] = (struct jail_fd){d->list[i].vmm_socket, VMM_FD_DEVICE_FIRST + (int)i};
+        return d->count;
+}
+
 int vmm_process_start(const struct vmm_start *s, struct vmm_process *ret, struct err *e)
 {
         int control[2] = {-1, -1}, console[2] = {-1, -1};
-        struct jail_fd fds[] = {
+        struct jail_fd fds[JAIL_FDS_MAX] = {
                 {-1, VMM_FD_CONTROL},
                 {-1, VMM_FD_CONSOLE},
                 {s->resources->kvm_fd, VMM_FD_KVM},
@@ -55,7 +69,8 @@ int vmm_process_start(const struct vmm_start *s, struct vmm_process *ret, struct
         struct jail_request req = {
                 .staging_dir = s->staging_dir,
                 .fds = fds,
-                .fd_count = ARRAY_LEN(fds) - (s->resources->initrd_fd < 0 ? 1 : 0),
+                .fd_count = s->resources->initrd_fd < 0 ? 4 : 5,
+                .give_namespaces = s->devices->count > 0,
                 .control_target = VMM_FD_CONTROL,
                 .program_fd = s->resources->program_fd,
                 .program_name = "bulkhead-vmm",
@@ -63,8 +78,9 @@ int vmm_process_start(const struct vmm_start *s, struct vmm_process *ret, struct
                 .inside_id = VMM_INSIDE_ID,
                 .by_user = s->by_user,
                 .own_ids = s->own_ids,
-                .limits = {.open_files = VMM_FD_LIMIT,
-                           .processes = VMM_TASKS(s->spec->vcpus),
+                .limits = {.open_files = s->devices->count > 0 ? VMM_FD_LIMIT : VMM_FD_LIMIT_BARE,
+                           /* It is per id: who has but one shares it with the devices. */
+                           .processes = s->own_ids ? VMM_TASKS(s->spec->vcpus) : vmm_process_tasks(s),
                            .file_size_bytes = s->spec->memory_bytes},
                 .policy = &policy_vmm_setup,
         };
@@ -76,6 +92,7 @@ int vmm_process_start(const struct vmm_start *s, struct vmm_process *ret, struct
         ret->console_fd = console[0];
         fds[0].fd = control[1];
         fds[1].fd = console[1];
+        req.fd_count += device_fds_add(s->devices, fds + req.fd_count);
         if (r == 0)
                 r = jail_start(&req, &ret->pid, &ret->pidfd, &ret->layers, e);
         if (r == 0) {
@@ -84,6 +101,8 @@ int vmm_process_start(const struct vmm_start *s, struct vmm_process *ret, struct
         }
         fd_closep(&control[1]);
         fd_closep(&console[1]);
+        for (size_t i = 0; i < s->devices->count; i++)
+                fd_closep(&s->devices->list[i].vmm_socket);
         return r;
 }
 
@@ -97,7 +116,7 @@ int vmm_process_map(const struct vmm_start *s, struct vmm_process *p, struct err
                 /* Dead already: its last message, or how it ended, tells more than this does. */
                 r = r < 0 && r != -EPIPE ? err_set(e, r, "tell the jailed process that its ids are mapped") : 0;
         }
-        /* The child builds its root meanwhile. */
+        /* The child goes on with its jail meanwhile. */
         return r < 0 ? r : resources_query_cpuid(s->resources, e);
 }
 
@@ -118,20 +137,22 @@ int vmm_process_configure(const struct vmm_start *s, struct vmm_process *p, uint
         if (r < 0)
                 return r;
         memcpy(m.cpuid, s->resources->cpuid, s->resources->cpuid_count * sizeof(m.cpuid[0]));
+        devices_configure(s->devices, &m);
         memcpy(m.cmdline, s->spec->cmdline, sizeof(m.cmdline));
         r = control_send(p->control_fd, &m);
         /* Dead already: its last message, or how it ended, tells more than this does. */
         return r < 0 && r != -EPIPE ? err_set(e, r, "send the VMM its configuration") : 0;
 }
 
-int vmm_process_end(struct vmm_process *p)
+int vmm_process_end(const struct vmm_start *start, struct vmm_process *p)
 {
         int status = 0;
 
         fd_closep(&p->control_fd); /* a VMM that cannot be killed ends when its channel does */
+        if (p->pidfd >= 0)
+                (void)sys_pidfd_send_signal(p->pidfd, SIGKILL); /* dead already: that is what we want */
+        devices_end(start->devices); /* the first process of a PID namespace ends last of all (pid_namespaces(7)) */
         if (p->pid > 0) {
-                if (p->pidfd >= 0)
-                        (void)sys_pidfd_send_signal(p->pidfd, SIGKILL); /* dead already: that is what we want */
                 while (waitpid(p->pid, &status, 0) < 0 && errno == EINTR)
                         ;
         }

@@ -5,6 +5,7 @@
 
 #include "jail/jail.h"
 #include "spec/control.h"
+#include "supervisor/devices.h"
 #include "supervisor/id_mapper.h"
 #include "supervisor/processor.h"
 #include "supervisor/resources.h"
@@ -27,8 +28,9 @@ struct vmm_start {
         struct jail_cgroup *cgroup; /* NULL: none can be had */
         const char *staging_dir;
         const struct jail_ids *ids;
-        bool by_user;                   /* started by an ordinary user */
-        bool own_ids;                   /* false: ids is the user's own */
+        bool by_user; /* started by an ordinary user */
+        bool own_ids; /* false: ids is the user's own */
+        struct devices *devices;
         const struct id_mapper *mapper; /* NULL: this process has the right to map the ids */
 };
 
@@ -43,9 +45,12 @@ int vmm_process_map(const struct vmm_start *start, struct vmm_process *p, struct
 int vmm_process_configure(const struct vmm_start *start, struct vmm_process *p, uint64_t required_layers,
                           struct err *e);
 
-/* Kills what is left, reaps it and closes everything. Returns the wait status (as waitpid(2) gives it), 0 when there
- * was no process. Can be called twice. */
-int vmm_process_end(struct vmm_process *p);
+/* Kills what is left, of the devices too, reaps it and closes everything. Returns the VMM's wait status (as waitpid(2)
+ * gives it), 0 when there was no process. Can be called twice. */
+int vmm_process_end(const struct vmm_start *start, struct vmm_process *p);
+
+/* pids and threads of the whole guest. */
+uint64_t vmm_process_tasks(const struct vmm_start *start);
 
 /* pids and threads that the guest's cgroup and RLIMIT_NPROC must leave room for: vCPUs, the main thread, and what KVM
  * adds of its own (kvm-nx-lpage-recovery). */

@@ -272,7 +272,7 @@ def libvirt(stage):
 @scene()
 def bulkhead(stage):
     for name in UIDS:
-        stage.start([str(BUILD / "bulkhead"), "run", name, "--kernel", str(GUEST), "--mem", "64M"])
+        stage.start([str(BUILD / "bulkhead"), "run", name, "--kernel", str(GUEST), "--mem", "64M", "--no-rng"])
 
 
 def wait_for(condition, what, timeout=START_S):

@@ -153,7 +153,7 @@ class Scenario:
     def _guest():
         """One that takes all that a start can be asked for."""
         guest = {"kernel": str(GUESTS / "hlt.elf"), "initrd": str(GUESTS / "hlt.elf"), "memory": "64M", "cpus": 2,
-                 "cpu_limit_percent": 150}
+                 "cpu_limit_percent": 150, "rng": False}
         device = next(Path("/sys/block").glob("*/dev"), None)
         if device:
             major, minor = map(int, device.read_text().split(":"))

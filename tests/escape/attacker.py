@@ -24,7 +24,8 @@ SILENT = "exited with status {} without saying why"
 def command(peeling, name, words, *options):
     """The guest's command line knows the pid that its supervisor will have."""
     program = BUILD / "tests/escape" / PEELINGS[peeling] / "bulkhead"
-    run = [program, "run", name, "--kernel", GUESTS / "hello.elf", "--mem", "64M", "--cpus", "2", *options, "--cmdline"]
+    run = [program, "run", name, "--kernel", GUESTS / "hello.elf", "--mem", "64M", "--cpus", "2", "--no-rng", *options,
+           "--cmdline"]
     cmdline = " ".join(f"{key}={value}" for key, value in words.items())
     return ["sh", "-c", 'exec "$@ supervisor=$$"', "sh", *map(str, run), cmdline]
 

@@ -24,7 +24,7 @@
 #define VMM_PID   0x3ffffff /* above pid_max: nobody has it */
 #define POLLS_MAX 4096      /* of one run: one that waits more often than the script has steps does not end */
 
-const struct jail_policy policy_vmm_setup;
+const struct jail_policy policy_vmm_setup, policy_blk_setup, policy_rng_setup;
 
 static struct world {
         struct reader script;
@@ -481,6 +481,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
         static const struct jail_ids ids = {.uid = 0x70000000, .gid = 0x70000000, .count = JAIL_IDS_PER_GUEST};
         static struct resources resources;
+        static struct devices devices; /* none: their processes have a target of their own */
         struct guest_spec spec;
         struct guest_run run;
         struct run_result result = {0};
@@ -490,6 +491,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
         guest_spec_init(&spec);
         resources = RESOURCES_INIT;
+        devices_init(&devices);
         world = (struct world){.script = {data, len}, .control = -1, .console = -1, .exited = -1, .now_ms = 1000};
         how = read_u8(&world.script);
         world.starts = (how & 0x0f) != 0x0f;
@@ -501,7 +503,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
                 world.wait_status = 0; /* what waitpid() without options does not report */
         MUST(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, world.signals) == 0);
         run = (struct guest_run){
-                .start = {.spec = &spec, .resources = &resources, .staging_dir = "/", .ids = &ids},
+                .start = {.spec = &spec, .resources = &resources, .staging_dir = "/", .ids = &ids, .devices = &devices},
                 .console = console_new(),
                 .signal_fd = world.signals[0],
                 .required_layers = world.required,
