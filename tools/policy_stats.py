@@ -17,7 +17,9 @@ BUILD = Path(os.environ.get("BULKHEAD_BUILD", Path(__file__).resolve().parents[1
 FILTERS = [
     ("vmm_setup", "from the last stage of the jail to READY", None),
     ("vmm_main", "main thread, from READY on", ("vmm", 50)),
+    ("vmm_main_devices", "the same, of a guest with devices", ("vmm", 50)),
     ("vmm_vcpu", "vCPU threads, from before READY on", ("vcpu", 27)),
+    ("vmm_vcpu_devices", "the same, of a guest with devices", ("vcpu", 27)),
     ("rng_setup", "bulkhead-rng, from the last stage of its jail to READY", None),
     ("rng_main", "bulkhead-rng, from before READY on", None),
     ("supervisor", "supervisor, from CONFIG on, with `--on-reset exit`", ("api", 31)),

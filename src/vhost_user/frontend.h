@@ -47,8 +47,8 @@ void vu_frontend_init(struct vu_frontend *f, int inflight_at);
  * Introduces itself on fd, where none is connected: features, protocol features, queues, configuration space, back-end
  * channel. wanted: the features the VMM passes through; config_bytes: how much configuration space the device type has
  * (less when the back end has less; the copy is zero behind it). backend_pair: the two ends of a socket pair made
- * before the filter closed, [0] ours, [1] sent; NULL or -1: none. fd and both ends become the front end's, and are
- * closed when they are of no use or it fails.
+ * before the filter closed, [0] ours, [1] sent, which stays the caller's; NULL or -1: none. fd and [0] become the front
+ * end's, and are closed when they are of no use or it fails.
  */
 int vu_frontend_connect(struct vu_frontend *f, int fd, uint64_t wanted, unsigned int queues_max, uint32_t config_bytes,
                         const int backend_pair[2], struct err *e);

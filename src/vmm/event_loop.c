@@ -32,39 +32,49 @@ static int console_receive(struct machine *m, struct err *e)
 static int control_handle(struct machine *m, struct err *e)
 {
         union control_message message;
-        int r = control_receive(VMM_FD_CONTROL, &message);
+        _cleanup_fd_ int socket = -1;
+        /* Without devices, the filter does not let a descriptor in. */
+        int r = m->with_devices ? control_receive_fd(VMM_FD_CONTROL, &message, &socket)
+                                : control_receive(VMM_FD_CONTROL, &message);
 
         if (r < 0)
                 return err_set(e, r, "receive from the supervisor");
+        if (message.head.type == CONTROL_DEVICE)
+                return devices_replace(m, &message.device, TAKE_FD(socket), e);
         if (message.head.type != CONTROL_POWER_BUTTON)
                 return err_set(e, -EPROTO, "receive from the supervisor: message type %u", message.head.type);
         machine_power_button(m);
         return 0;
 }
 
+static int console_attend(struct machine *m, short revents, struct err *e)
+{
+        if (revents & POLLOUT)
+                machine_console_flush(m);
+        return revents & (POLLIN | POLLHUP | POLLERR) ? console_receive(m, e) : 0;
+}
+
 static int step(struct machine *m, struct err *e)
 {
-        struct pollfd p[] = {
+        struct pollfd p[3 + DEVICES_POLL_MAX] = {
                 {.fd = VMM_FD_WAKE, .events = POLLIN},
                 {.fd = VMM_FD_CONTROL, .events = POLLIN},
                 {.fd = VMM_FD_CONSOLE},
         };
-        uint64_t count;
+        const unsigned int count = 3 + devices_poll(m, p + 3);
+        uint64_t wakes;
         int r = 0;
 
         p[2].events =
                 (short)((machine_console_wants_input(m) ? POLLIN : 0) | (machine_console_has_output(m) ? POLLOUT : 0));
-        if (poll(p, ARRAY_LEN(p), -1) < 0)
+        if (poll(p, count, -1) < 0)
                 return errno == EINTR ? 0 : err_set(e, -errno, "wait for events");
         if (p[0].revents)
-                (void)!read(VMM_FD_WAKE, &count, sizeof(count)); /* only resets it; what happened is in m */
-        if (p[1].revents)
-                r = control_handle(m, e);
-        if (r == 0 && (p[2].revents & POLLOUT))
-                machine_console_flush(m);
-        if (r == 0 && (p[2].revents & (POLLIN | POLLHUP | POLLERR)))
-                r = console_receive(m, e);
-        return r;
+                (void)!read(VMM_FD_WAKE, &wakes, sizeof(wakes)); /* only resets it; what happened is in m */
+        r = console_attend(m, p[2].revents, e);
+        if (r == 0) /* before the supervisor is heard: it may replace what poll(2) has seen */
+                r = devices_attend(m, p + 3, e);
+        return r == 0 && p[1].revents ? control_handle(m, e) : r;
 }
 
 /* The guest has stopped; what its UART still holds goes out as far as the supervisor takes it. */

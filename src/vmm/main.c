@@ -24,11 +24,13 @@
 #include "vmm/x86_64/acpi/acpi.h"
 #include "vmm/x86_64/layout.h"
 
-extern const struct jail_policy policy_vmm_main; /* compiled from policy/main.policy */
+/* Compiled from policy/main.policy and policy/main_devices.policy. */
+extern const struct jail_policy policy_vmm_main, policy_vmm_main_devices;
 
 static struct machine machine;
 static struct vcpu vcpus[SPEC_VCPUS_MAX];
 static struct cpuid_table cpuid;
+static struct device devices[VMM_DEVICES_MAX];
 
 static int config_receive(union control_message *m, struct err *e)
 {
@@ -38,7 +40,8 @@ static int config_receive(union control_message *m, struct err *e)
                 r = -EPROTO;
         if (r < 0)
                 return err_set(e, r, "receive the guest's configuration");
-        if (m->config.vcpus < 1 || m->config.vcpus > SPEC_VCPUS_MAX || m->config.cpuid_count > CPUID_ENTRIES_MAX)
+        if (m->config.vcpus < 1 || m->config.vcpus > SPEC_VCPUS_MAX || m->config.cpuid_count > CPUID_ENTRIES_MAX ||
+            m->config.device_count > VMM_DEVICES_MAX)
                 return err_set(e, -EPROTO, "receive the guest's configuration");
         return 0;
 }
@@ -83,6 +86,30 @@ static int guest_load(const struct control_config *c, struct boot_entry *ret, st
         return r < 0 ? r : boot_load(&req, ret, e);
 }
 
+/*
+ * Maps RAM. Where there are devices, its descriptor stays, for them: at its number, where no vCPU that is being made
+ * may be at that moment.
+ */
+static int ram_open(const struct control_config *c, struct err *e)
+{
+        _cleanup_fd_ int fd = -1;
+        int r;
+
+        r = guest_ram_map(&machine.ram, c->memory_bytes, LAYOUT_HOLE_START, LAYOUT_HOLE_END,
+                          c->device_count > 0 ? &fd : NULL, e);
+        if (r < 0 || fd < 0)
+                return r;
+        if (fd == VMM_FD_RAM) {
+                (void)TAKE_FD(fd);
+                return 0;
+        }
+        pthread_mutex_lock(&machine.creation);
+        if (dup2(fd, VMM_FD_RAM) < 0)
+                r = err_set(e, -errno, "keep guest memory for its devices");
+        pthread_mutex_unlock(&machine.creation);
+        return r;
+}
+
 /* The vCPUs' threads make their vCPUs while this one furnishes the machine: on two processors that takes half the time.
  */
 static int machine_build(const struct control_config *c, struct err *e)
@@ -95,13 +122,16 @@ static int machine_build(const struct control_config *c, struct err *e)
         if (r == 0)
                 r = vcpus_start(&machine, &cpuid, vcpus, c->vcpus, e);
         if (r == 0)
-                r = guest_ram_map(&machine.ram, c->memory_bytes, LAYOUT_HOLE_START, LAYOUT_HOLE_END, NULL, e);
+                r = ram_open(c, e);
         if (r == 0)
                 r = vm_register_ram(&machine.ram, e);
         if (r == 0)
                 r = guest_load(c, &entry, e);
         if (r == 0)
                 vcpus_loaded(&machine, &entry);
+        /* Last, because their processes are being started beside this one. */
+        if (r == 0 && c->device_count > 0)
+                r = devices_open(&machine, devices, c, e);
         return r;
 }
 
@@ -118,7 +148,7 @@ static int narrow(bool has_initrd, struct err *e)
                 close(VMM_FD_INITRD);
         if (setrlimit(RLIMIT_FSIZE, &none) < 0)
                 return err_set(e, -errno, "set RLIMIT_FSIZE to 0");
-        return jail_seccomp_install(&policy_vmm_main, e);
+        return jail_seccomp_install(machine.with_devices ? &policy_vmm_main_devices : &policy_vmm_main, e);
 }
 
 static int start(struct err *e)
@@ -149,6 +179,7 @@ static int start(struct err *e)
         if (wake != VMM_FD_WAKE)
                 close(wake);
         machine_init(&machine, m.config.vcpus, m.config.test_device);
+        machine.with_devices = m.config.device_count > 0;
         r = machine_build(&m.config, e);
         if (r == 0)
                 r = narrow(m.config.has_initrd, e);

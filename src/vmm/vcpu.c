@@ -16,7 +16,8 @@
 #include "vmm/exits.h"
 #include "vmm/x86_64/boot_state.h"
 
-extern const struct jail_policy policy_vmm_vcpu; /* compiled from policy/vcpu.policy */
+/* Compiled from policy/vcpu.policy and policy/vcpu_devices.policy. */
+extern const struct jail_policy policy_vmm_vcpu, policy_vmm_vcpu_devices;
 
 #define KICK_SIGNAL SIGUSR1
 
@@ -100,7 +101,7 @@ static int prepare(struct vcpu *v, struct err *e)
         r = -pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
         if (r < 0)
                 return err_set(e, r, "unblock the kick signal of vCPU %u", v->id);
-        return jail_seccomp_install(&policy_vmm_vcpu, e);
+        return jail_seccomp_install(v->machine->with_devices ? &policy_vmm_vcpu_devices : &policy_vmm_vcpu, e);
 }
 
 /* One thread more is ready, or never will be; returns when all are or one is not: 0 or -ECANCELED. */

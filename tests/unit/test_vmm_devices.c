@@ -41,7 +41,8 @@ static struct {
         uint64_t features;
         unsigned int queues;
         uint8_t config[60];
-        bool needs_reset;
+        bool needs_reset, no_inflight;
+        bool dies_late;       /* a start that fails has told the process of the queues */
         bool reset_meanwhile; /* the guest resets the device while it is being started */
         struct msix_message messages[VIRTIO_PCI_VECTORS];
         bool has_message[VIRTIO_PCI_VECTORS];
@@ -87,8 +88,8 @@ int vu_frontend_connect(struct vu_frontend *f, int fd, uint64_t wanted, unsigned
         f->request_fd = backend_pair[0];
         fd_closep(&requester);
         requester = fcntl(backend_pair[1], F_DUPFD_CLOEXEC, 800);
-        close(backend_pair[1]);
         f->needs_reset = false;
+        f->protocol_features = fake.no_inflight ? 0 : VU_PROTOCOL_INFLIGHT_SHMFD;
         f->features = fake.features & wanted;
         f->queues = fake.queues < queues_max ? fake.queues : queues_max;
         f->config_bytes = config_bytes < sizeof(fake.config) ? config_bytes : (uint32_t)sizeof(fake.config);
@@ -105,6 +106,10 @@ int vu_frontend_start(struct vu_frontend *f, const struct guest_ram *r, int ram_
         assert_true(features == d->transport.negotiated);
         assert_int_equal(count, QUEUES);
         for (unsigned int q = 0; q < count; q++) {
+                if (!d->transport.queues[q].enabled) {
+                        assert_int_equal(queues[q].size, 0);
+                        continue;
+                }
                 assert_int_equal(queues[q].size, 64);
                 assert_int_equal(queues[q].descriptors, RING(q, 0));
                 assert_int_equal(queues[q].kick_fd, VMM_FD_KICK_FIRST + (int)q);
@@ -115,7 +120,7 @@ int vu_frontend_start(struct vu_frontend *f, const struct guest_ram *r, int ram_
                 fake.reset_meanwhile = false;
                 device_ops.stop(d);
         }
-        if (fake.start == 0 && f->inflight_fd < 0)
+        if ((fake.start == 0 || fake.dies_late) && !fake.no_inflight && f->inflight_fd < 0)
                 f->inflight_fd = dup2(0, f->inflight_at);
         return fake.start;
 }
@@ -464,15 +469,39 @@ static void reset_while_starting(void **state)
         expect("");
 }
 
-static void a_gap_between_queues_is_refused(void **state)
+static void a_queue_is_left_out(void **state)
 {
         d->transport.queues[0].enabled = 0;
+        run();
+        guest_resets();
+        attend();
+        expect("stop stopped");
+}
+
+static void no_queue_at_all(void **state)
+{
+        d->transport.queues[0].enabled = d->transport.queues[1].enabled = 0;
         guest_starts();
         attend();
         expect("not-started");
         guest_resets();
         attend();
         expect("stopped");
+}
+
+static void rings_that_are_not_in_ram(void **state)
+{
+        fake.start = -EFAULT;
+        guest_starts();
+        attend();
+        expect("start not-started");
+        attend();
+        expect("");
+        guest_resets();
+        attend();
+        expect("stopped");
+        fake.start = 0;
+        run();
 }
 
 /* ---- death ---- */
@@ -537,14 +566,43 @@ static void death_while_starting(void **state)
 {
         guest_starts();
         fake.start = -EPIPE;
-        attend();
+        ring_index(1, 1, 5);
+        attend(); /* before it learns of the queues */
         expect("start disconnect");
         expect_down(false);
+        fake.dies_late = true;
+        assert_int_equal(replace(), 0); /* after that */
+        expect("disconnect connect start disconnect");
+        expect_down(false);
+        assert_int_equal(fake.next_avail[1], 0);
         fake.start = 0;
-        ring_index(1, 2, 3); /* it may have got this far */
+        ring_index(1, 2, 3); /* it has got this far */
         assert_int_equal(replace(), 0);
         expect("disconnect connect start started");
         assert_int_equal(fake.next_avail[1], 3);
+}
+
+/* An external one without an in-flight region: goes on when there was nothing to do, else nobody knows what was done.
+ */
+static void death_without_an_account(void **state)
+{
+        fake.no_inflight = true;
+        assert_int_equal(replace(), 0);
+        expect("disconnect connect");
+        run();
+        ring_index(0, 1, 7);
+        ring_index(0, 2, 7);
+        assert_int_equal(replace(), 0);
+        expect("disconnect connect start");
+        assert_int_equal(fake.next_avail[0], 7);
+        ring_index(0, 1, 8);
+        assert_int_equal(replace(), 0);
+        expect("disconnect connect needs-reset");
+        guest_resets();
+        attend();
+        expect("stopped");
+        run();
+        assert_int_equal(fake.next_avail[0], 0);
 }
 
 /* A process that cannot be stopped may still write to the guest's memory: the guest waits until it is gone. */
@@ -981,11 +1039,14 @@ int main(void)
                 T(starts_and_stops),
                 T(reset_before_the_main_thread_looks),
                 T(reset_while_starting),
-                T(a_gap_between_queues_is_refused),
+                T(a_queue_is_left_out),
+                T(no_queue_at_all),
+                T(rings_that_are_not_in_ram),
                 T(death_while_running_goes_unnoticed),
                 T(the_supervisor_may_know_first),
                 T(death_before_the_start),
                 T(death_while_starting),
+                T(death_without_an_account),
                 T(death_while_stopping),
                 T(reset_while_lost),
                 T(a_device_that_is_given_up),

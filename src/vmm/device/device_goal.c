@@ -45,7 +45,7 @@ static void progress_judge(struct device *d)
                         d->tries = 0;
                         return;
                 }
-                waiting |= used != index_at(d->machine, s->queues[q].driver);
+                waiting |= s->queues[q].size > 0 && used != index_at(d->machine, s->queues[q].driver);
         }
         d->tries = waiting ? d->tries + 1 : 0;
 }
@@ -134,6 +134,7 @@ int device_connect(struct device *d, int socket, unsigned int queues, struct err
                 err_set(e, r, "place the sockets of device %u", d->index);
         if (r == 0)
                 r = vu_frontend_connect(&d->front, socket, d->type->features, queues, d->type->config_bytes, pair, e);
+        fd_closep(&pair[1]);
         if (r == 0)
                 device_type_adjust(d->type, d->front.config, d->front.config_bytes, d->front.queues);
         return r;
@@ -182,7 +183,7 @@ static int config_renew(struct device *d)
 
 /* ---- start and stop ---- */
 
-/* The process, which lives, cannot go on where another one was: the guest has to begin anew. */
+/* The process lives, but what the guest set up cannot be run, or not gone on with: the guest has to begin anew. */
 static void refuse(struct device *d)
 {
         struct machine *m = d->machine;
@@ -196,32 +197,55 @@ static void refuse(struct device *d)
         pthread_mutex_unlock(&m->lock);
 }
 
-/* A process that takes over goes on at what the dead one has returned; what that had in flight is in the in-flight
- * region. */
-static int start(struct device *d, struct err *e)
+/* Returns false when the guest wants it no more; then there is another round. */
+static bool setup_take(struct device *d)
 {
         struct machine *m = d->machine;
-        struct device_setup *s = &d->running;
-        const bool again = d->begun;
         bool run;
-        int r;
 
         pthread_mutex_lock(&m->lock);
         run = d->run;
-        *s = d->setup;
+        d->running = d->setup;
         pthread_mutex_unlock(&m->lock);
-        if (!run)
-                return 0; /* not any more; there is another round */
+        return run;
+}
+
+/* Where each queue starts, or goes on. Returns false when that is not known: requests were taken by a dead process that
+ * left no account of them. */
+static bool queues_place(struct device *d)
+{
+        struct device_setup *s = &d->running;
+        bool known = !d->begun || d->front.inflight_fd >= 0;
+
         for (unsigned int q = 0; q < s->count; q++) {
-                d->used_at_start[q] = index_at(m, s->queues[q].device);
-                s->queues[q].next_avail = again ? d->used_at_start[q] : 0;
+                uint16_t used = index_at(d->machine, s->queues[q].device);
+
+                d->used_at_start[q] = used;
+                s->queues[q].next_avail = d->begun ? used : 0;
+                if (!known && s->queues[q].size > 0 && used != index_at(d->machine, s->queues[q].driver))
+                        return false;
         }
-        d->begun = true;
-        r = vu_frontend_start(&d->front, &m->ram, VMM_FD_RAM, s->features, s->queues, s->count, NULL);
-        if (r == -ENOTSUP) {
+        return true;
+}
+
+/* A process that takes over goes on at what the dead one has returned; what that had in flight is in the in-flight
+ * region, which is there before a process learns of the queues. */
+static int start(struct device *d, struct err *e)
+{
+        const struct device_setup *s = &d->running;
+        const bool again = d->begun;
+        int r = -ENOTSUP;
+
+        if (!setup_take(d))
+                return 0;
+        if (queues_place(d))
+                r = vu_frontend_start(&d->front, &d->machine->ram, VMM_FD_RAM, s->features, s->queues, s->count, NULL);
+        if (r == -ENOTSUP || r == -EINVAL || r == -EFAULT) { /* the last two: rings that are not in RAM */
                 refuse(d);
                 return 0;
         }
+        if (r == 0 || d->front.inflight_fd >= 0 || !(d->front.protocol_features & VU_PROTOCOL_INFLIGHT_SHMFD))
+                d->begun = true;
         if (r < 0)
                 return lose_try(d, e);
         d->at = DEVICE_RUNNING;

@@ -192,17 +192,17 @@ int device_kvm_probe(struct machine *m, struct err *e)
 
 /* ---- notes for the main thread ---- */
 
-/* Queues from 0 on, without a gap: what a driver of ours or of Linux sets up. Returns false for anything else. */
-static bool setup_take(struct device *d)
+/* A queue that the driver does not use has size 0. Returns false when there is no other. */
+static bool setup_note(struct device *d)
 {
         const struct virtio_pci *t = &d->transport;
-        unsigned int enabled = 0;
 
         d->setup = (struct device_setup){.features = t->negotiated};
-        for (unsigned int q = 0; q < t->queue_count; q++)
-                enabled += t->queues[q].enabled ? 1 : 0;
-        for (unsigned int q = 0; q < t->queue_count && t->queues[q].enabled; q++)
-                d->setup.queues[d->setup.count++] = (struct vu_frontend_queue){
+        for (unsigned int q = 0; q < t->queue_count; q++) {
+                if (!t->queues[q].enabled)
+                        continue;
+                d->setup.count = q + 1;
+                d->setup.queues[q] = (struct vu_frontend_queue){
                         .size = t->queues[q].size,
                         .descriptors = t->queues[q].descriptors,
                         .driver = t->queues[q].driver,
@@ -210,14 +210,15 @@ static bool setup_take(struct device *d)
                         .kick_fd = kick_fd(d, q),
                         .call_fd = call_fd(d, q),
                 };
-        return d->setup.count == enabled;
+        }
+        return d->setup.count > 0;
 }
 
 static void start(void *ctx)
 {
         struct device *d = ctx;
 
-        d->run = setup_take(d); /* if not, the main thread answers that it cannot be */
+        d->run = setup_note(d); /* if not, the main thread answers that it cannot be */
         d->start_due = true;
         machine_wake_main();
 }
