@@ -111,6 +111,7 @@ static int chain_walk(const struct virtq *q, uint16_t head, struct virtq_chain *
 {
         const void *table = q->table;
         uint32_t count = q->layout.size, index = head, steps = 0;
+        bool indirect = false; /* not to be told by where the table is: it may be the queue's own */
 
         for (;;) {
                 struct vring_desc d;
@@ -119,8 +120,9 @@ static int chain_walk(const struct virtq *q, uint16_t head, struct virtq_chain *
                         return -EPROTO;
                 d = descriptor_copy(table, index);
                 if (d.flags & VRING_DESC_F_INDIRECT) {
-                        if (table != q->table)
+                        if (indirect)
                                 return -EPROTO;
+                        indirect = true;
                         table = indirect_table(q, &d, &count);
                         if (!table)
                                 return -EPROTO;

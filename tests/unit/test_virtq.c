@@ -383,6 +383,13 @@ static void table_in_table(struct driver *d)
         desc(d->indirect, 4, BUFFER, 1, IN, 0);
 }
 
+/* The queue's own table as indirect one, whose entry 0 says the same again. */
+static void table_is_the_queues(struct driver *d)
+{
+        one_table(d, TABLE, 128, 0);
+        desc(d->table, 0, TABLE, 128, INDI, 0);
+}
+
 static void table_goes_on(struct driver *d)
 {
         one_table(d, INDIRECT, 32, NEXT);
@@ -455,6 +462,7 @@ static void hostile_rings(void **state)
                 {"readable after writable, in a table", readable_last_in_table},
                 {"table, not negotiated", table_not_negotiated},
                 {"table in a table", table_in_table},
+                {"the queue's table in itself", table_is_the_queues},
                 {"table and next", table_goes_on},
                 {"empty table", table_empty},
                 {"fraction of a table", table_of_a_fraction},
