@@ -2,7 +2,7 @@
 
 #include "memory.h"
 
-#define QUEUE_SIZE 128
+#define QUEUE_SIZE 256
 
 bool blk_start(struct blk *b, unsigned int nth, uint64_t wanted)
 {
