@@ -128,8 +128,8 @@ static int inflight_accept(struct vu_frontend *f, struct vu_message *m, unsigned
 
         if (i->size_bytes == 0 && m->fd_count == 0)
                 return 0;
-        if (m->fd_count != 1 || i->queues != queues || i->queue_size != size || i->size_bytes > INFLIGHT_MAX ||
-            i->off_bytes > INFLIGHT_MAX)
+        if (m->fd_count != 1 || i->queues != queues || i->queue_size != size || i->size_bytes == 0 ||
+            i->size_bytes > INFLIGHT_MAX || i->off_bytes > INFLIGHT_MAX)
                 return err_set(e, -EPROTO, "the device's in-flight region");
         r = inflight_place(f, &m->fds[0], e);
         if (r == 0)
