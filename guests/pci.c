@@ -282,6 +282,7 @@ static bool start_with_vector(uint16_t entry)
         if (mmio_read16(dev.common + VIRTIO_QUEUE_VECTOR) != entry || !virtq_set_up(&queue, &dev, 0, QUEUE_SIZE))
                 return false;
         virtio_go(&dev);
+        be_quiet(); /* a device may interrupt once when it starts, for what an earlier process of it left */
         return true;
 }
 
@@ -290,11 +291,13 @@ static bool test_vectors(const struct pci_msix *m)
         const char *name = "MSI-X";
 
         for (unsigned int n = 0; n < VECTORS && n < m->count; n++) {
-                uint32_t before = interrupts[n], other = interrupts[1 - n];
+                uint32_t before, other;
 
                 pci_msix_set(m, n, (uint8_t)(VECTOR_FIRST + n), (uint8_t)lapic_id());
                 if (!start_with_vector((uint16_t)n))
                         return failed(name, "the vector is not taken");
+                before = interrupts[n];
+                other = interrupts[1 - n];
                 if (!works() || !interrupt_arrives(n, before + 1))
                         return failed(name, "no interrupt");
                 if (interrupts[1 - n] != other)

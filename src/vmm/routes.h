@@ -11,6 +11,7 @@ struct machine;
 
 /* GSIs below are the I/O APIC's pins: vm.c reserves them. */
 #define ROUTES_GSI(device, queue) (LAYOUT_IOAPIC_PINS + 16U * (device) + (queue))
+#define ROUTES_GSI_NOWHERE        ROUTES_GSI(VMM_DEVICES_MAX, 0U) /* never has a route */
 #define ROUTES_MAX                ROUTES_GSI(VMM_DEVICES_MAX, 0U)
 
 /* Tells KVM all routes. The machine's lock is held; a KVM that refuses ends the guest. */

@@ -712,8 +712,9 @@ static void messages_are_told(void **state)
         vector_set_up(1);
         assert_int_equal(told.vectors, 0); /* disabled: there is none */
         msix_control(0x8000);
-        assert_int_equal(told.vectors, 1);
+        assert_int_equal(told.vectors, QUEUES + 1); /* those that are masked, too: what they signal waits now */
         assert_int_equal(told.vector, 1);
+        told.vectors = 1;
         assert_true(msix_get(&v.msix, 1, &message));
         assert_int_equal(message.data, 0x31);
         msix_control(0x8000);
@@ -742,7 +743,7 @@ static void messages_are_told(void **state)
         config_set(4, 2, 6);
         assert_int_equal(told.vectors, 9);
         config_set(capability(0x11, 0) + 3, 1, 0); /* by the byte */
-        assert_int_equal(told.vectors, 10);
+        assert_int_equal(told.vectors, 10 + QUEUES);
         assert_int_equal(config_get(capability(0x11, 0) + 2, 2), QUEUES);
 }
 

@@ -178,6 +178,7 @@ void virtio_pci_init(struct virtio_pci *v, uint16_t type, uint64_t offered, unsi
         memcpy(v->config, config, config_bytes);
         for (unsigned int q = 0; q < queues; q++)
                 v->queues[q].vector = 0xffff;
+        v->msix = (struct msix){.count = VIRTIO_PCI_VECTORS, .enabled = true};
         assert_ptr_equal(ops, &device_ops);
 }
 
@@ -240,8 +241,12 @@ static int set_routing(const struct kvm_irq_routing *t)
 
 static int irqfd(const struct kvm_irqfd *i)
 {
-        note(i->flags & KVM_IRQFD_FLAG_DEASSIGN ? "-irqfd" : "+irqfd");
         assert_in_range(i->fd, VMM_FD_CALL_FIRST, VMM_FD_CALL_FIRST + QUEUES - 1);
+        if (i->gsi == ROUTES_GSI_NOWHERE) {
+                note(i->flags & KVM_IRQFD_FLAG_DEASSIGN ? "-nowhere" : "+nowhere");
+                return 0;
+        }
+        note(i->flags & KVM_IRQFD_FLAG_DEASSIGN ? "-irqfd" : "+irqfd");
         assert_int_equal(i->gsi - LAYOUT_IOAPIC_PINS, i->fd - VMM_FD_CALL_FIRST);
         errno = EBUSY;
         return fake.irqfd_fails ? -1 : 0;
@@ -933,6 +938,32 @@ static void a_masked_vector_is_pending(void **state)
         expect("");
 }
 
+static void without_a_vector_nothing_waits(void **state)
+{
+        fake.has_message[1] = true;
+        assert_int_equal(eventfd_write(VMM_FD_CALL_FIRST, 1), 0);
+        assert_false(device_ops.vector_pending(d, 1));
+        d->transport.queues[0].vector = 1;
+        device_ops.queue_vector_changed(d, 0);
+        expect("+nowhere -nowhere routes +irqfd");
+        /* MSI-X off and on again, while the vector is masked. */
+        fake.has_message[1] = d->transport.msix.enabled = false;
+        device_ops.vector_changed(d, 1);
+        expect("-irqfd");
+        assert_false(device_ops.vector_pending(d, 1));
+        d->transport.msix.enabled = true;
+        device_ops.vector_changed(d, 1);
+        expect("+nowhere -nowhere");
+        assert_true(device_ops.vector_pending(d, 1));
+        (void)count_of(VMM_FD_CALL_FIRST);
+        /* And nothing to take away. */
+        d->transport.queues[0].vector = 0xffff;
+        device_ops.queue_vector_changed(d, 0);
+        d->transport.queues[0].vector = 1;
+        device_ops.queue_vector_changed(d, 0);
+        expect("");
+}
+
 static void kvm_refuses(void **state)
 {
         d->transport.queues[0].vector = 1;
@@ -1064,6 +1095,7 @@ int main(void)
                 T(the_driver_writes_one_byte),
                 T(a_line_follows_its_vector),
                 T(a_masked_vector_is_pending),
+                T(without_a_vector_nothing_waits),
                 T(kvm_refuses),
                 T(the_window_moves),
                 T(a_notification_never_blocks),

@@ -34,6 +34,7 @@ struct device_setup {
 
 /* The interrupt of a queue. */
 struct device_line {
+        bool keeps;    /* has a vector: what is signalled meanwhile is delivered when it is unmasked */
         bool routed;   /* KVM's table has its message */
         bool assigned; /* KVM reads its eventfd */
         struct msix_message message;

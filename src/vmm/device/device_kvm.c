@@ -66,29 +66,51 @@ void device_signal_queues(unsigned int index, unsigned int count)
 
 /* ---- interrupts ---- */
 
-static void line_assign(struct device *d, unsigned int queue, bool assign)
+static bool irqfd_set(struct device *d, unsigned int queue, uint32_t gsi, bool assign)
 {
         const struct kvm_irqfd irqfd = {
                 .fd = (uint32_t)call_fd(d, queue),
-                .gsi = ROUTES_GSI(d->index, queue),
+                .gsi = gsi,
                 .flags = assign ? 0 : KVM_IRQFD_FLAG_DEASSIGN,
         };
 
-        if (d->lines[queue].assigned == assign)
-                return;
-        if (ioctl(VMM_FD_VM, KVM_IRQFD, &irqfd) < 0)
-                fail(d, "tell KVM about an interrupt");
-        else
-                d->lines[queue].assigned = assign;
+        if (ioctl(VMM_FD_VM, KVM_IRQFD, &irqfd) == 0)
+                return true;
+        fail(d, "tell KVM about an interrupt");
+        return false;
+}
+
+static void line_assign(struct device *d, unsigned int queue, bool assign)
+{
+        struct device_line *l = &d->lines[queue];
+
+        if (l->assigned != assign && irqfd_set(d, queue, ROUTES_GSI(d->index, queue), assign))
+                l->assigned = assign;
+}
+
+/*
+ * Without a vector, or with MSI-X off, what the device signals is for nobody, and must not come out later. KVM can take
+ * it away without waiting: by way of a GSI that goes nowhere.
+ */
+static void line_keep(struct device *d, unsigned int queue, bool keep)
+{
+        struct device_line *l = &d->lines[queue];
+
+        if (keep && !l->keeps && ready(call_fd(d, queue), POLLIN) && irqfd_set(d, queue, ROUTES_GSI_NOWHERE, true))
+                (void)irqfd_set(d, queue, ROUTES_GSI_NOWHERE, false);
+        l->keeps = keep;
 }
 
 static void line_update(struct device *d, unsigned int queue)
 {
+        const struct msix *x = &d->transport.msix;
+        const uint16_t vector = d->transport.queues[queue].vector;
         struct device_line *l = &d->lines[queue];
         struct msix_message message;
         bool changed;
 
-        if (!msix_get(&d->transport.msix, d->transport.queues[queue].vector, &message)) {
+        line_keep(d, queue, x->enabled && vector < x->count);
+        if (!msix_get(x, vector, &message)) {
                 line_assign(d, queue, false);
                 return;
         }
@@ -119,7 +141,8 @@ static bool vector_pending(void *ctx, unsigned int vector)
         struct device *d = ctx;
 
         for (unsigned int q = 0; q < d->transport.queue_count; q++)
-                if (d->transport.queues[q].vector == vector && !d->lines[q].assigned && ready(call_fd(d, q), POLLIN))
+                if (d->transport.queues[q].vector == vector && d->lines[q].keeps && !d->lines[q].assigned &&
+                    ready(call_fd(d, q), POLLIN))
                         return true;
         return false;
 }

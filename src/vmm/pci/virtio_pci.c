@@ -69,7 +69,7 @@ static void msix_control_update(struct virtio_pci *v)
 {
         const uint8_t *flags = v->pci.config + v->msix_capability + PCI_MSIX_FLAGS;
         struct msix_message old[VIRTIO_PCI_VECTORS];
-        bool had[VIRTIO_PCI_VECTORS];
+        bool had[VIRTIO_PCI_VECTORS], was_enabled = v->msix.enabled;
 
         for (unsigned int i = 0; i < v->msix.count; i++)
                 had[i] = has_message(v, i, &old[i]);
@@ -78,6 +78,10 @@ static void msix_control_update(struct virtio_pci *v)
         v->msix.silent = !pci_is_bus_master(&v->pci);
         if (!v->msix.enabled)
                 v->msix.pending = 0;
+        /* Even those that stay masked: from now on an interrupt waits, or does not any more. */
+        for (unsigned int i = 0; v->msix.enabled != was_enabled && i < v->msix.count; i++)
+                if (!had[i] && !has_message(v, i, &(struct msix_message){0}))
+                        v->ops->vector_changed(v->ctx, i);
         for (unsigned int i = 0; i < v->msix.count; i++)
                 vector_update(v, i, had[i], &old[i]);
 }

@@ -45,8 +45,8 @@ struct virtio_pci_ops {
         void (*notify_window)(void *ctx, uint64_t base, bool decoded);
         /* A notification that no ioeventfd took (PCI configuration access). */
         void (*notify)(void *ctx, unsigned int queue);
-        /* MSI-X vector v has a new message, or none (masked or disabled): route the interrupts of the queues that use
-         * it. */
+        /* MSI-X vector v has a new message, or none (masked or disabled), or MSI-X was enabled or disabled: route the
+         * interrupts of the queues that use it. */
         void (*vector_changed)(void *ctx, unsigned int vector);
         /* Which vector a queue's interrupt goes to changed (VIRTIO_MSI_NO_VECTOR: none). */
         void (*queue_vector_changed)(void *ctx, unsigned int queue);
