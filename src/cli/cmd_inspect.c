@@ -38,18 +38,21 @@ static int ended(struct err *e, const char *name)
         return err_bad(e, STATUS_NAME, "guest \"%s\" has ended, or starts again", name);
 }
 
-/* The VMM's directory in /proc: of that process and no later one with its pid. */
-static int process_open(const struct guest_state *s, struct err *e)
+/* A directory in /proc: of that process and no later one with its pid. Returns -ENOENT, without an error, when it has
+ * ended. */
+static int process_open(const struct process_id *process, struct err *e)
 {
         _cleanup_fd_ int fd = -1;
         char path[32];
 
-        snprintf(path, sizeof(path), "/proc/%d", s->vmm.pid);
+        if (process->pid <= 0)
+                return -ENOENT;
+        snprintf(path, sizeof(path), "/proc/%d", process->pid);
         fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0 && errno != ENOENT)
                 return err_set(e, -errno, "open %s", path);
-        if (fd < 0 || process_start_time(s->vmm.pid) != s->vmm.start_time)
-                return ended(e, s->spec.name);
+        if (fd < 0 || process_start_time(process->pid) != process->start_time)
+                return -ENOENT;
         return TAKE_FD(fd);
 }
 
@@ -63,15 +66,16 @@ static bool is_ending(int proc_fd)
         return readlinkat(proc_fd, "exe", program, sizeof(program)) < 0 && (errno == ENOENT || errno == ESRCH);
 }
 
-static int facts_read(const struct state_dir *d, int proc_fd, struct inspection *x, struct err *e)
+/* Returns 0, -ENOENT when the process is ending, or another negative errno; e is filled for the latter. */
+static int facts_read(const struct state_dir *d, const struct guest_spec *spec, int proc_fd, pid_t pid,
+                      struct inspect_facts *f, struct err *e)
 {
-        struct inspect_facts *f = &x->facts;
         char base[CGROUP_BASE_MAX];
-        int r = state_cgroup_base(d, x->state.spec.name, base);
+        int r = state_cgroup_base(d, spec->name, base);
 
         if (r < 0 && r != -ENOENT)
-                return err_set(e, r, "read where the cgroup of guest \"%s\" is", x->state.spec.name);
-        f->pid = x->state.vmm.pid;
+                return err_set(e, r, "read where the cgroup of guest \"%s\" is", spec->name);
+        f->pid = pid;
         r = inspect_threads(proc_fd, f);
         if (r == 0)
                 r = inspect_fds(proc_fd, f);
@@ -82,41 +86,67 @@ static int facts_read(const struct state_dir *d, int proc_fd, struct inspection 
         if (r == 0)
                 r = inspect_memory(proc_fd, f);
         if (r == 0)
-                r = inspect_cgroup(proc_fd, &x->state.spec, base, f);
+                r = inspect_cgroup(proc_fd, spec, base, f);
         /* What is read of a process that is ending means nothing, an error as little as an answer. */
         if (is_ending(proc_fd))
-                return ended(e, x->state.spec.name);
+                return -ENOENT;
         if (r < 0)
-                err_set(e, r, "read what the kernel says of guest \"%s\"", x->state.spec.name);
+                err_set(e, r, "read what the kernel says of guest \"%s\"", spec->name);
         return r;
 }
 
-static bool layers_read(struct inspection *x)
+static bool layers_read(const struct layer_claim *claim, const struct inspect_facts *f,
+                        struct layer_view layers[LAYER_COUNT])
 {
         bool contradicted = false;
 
         for (int i = 0; i < LAYER_COUNT; i++) {
-                layer_judge((enum jail_layer)i, &x->state, &x->facts, &x->layers[i]);
-                contradicted |= x->layers[i].verdict == LAYER_CONTRADICTED;
+                layer_judge((enum jail_layer)i, claim, f, &layers[i]);
+                contradicted |= layers[i].verdict == LAYER_CONTRADICTED;
         }
         return contradicted;
+}
+
+static int process_inspect(const struct state_dir *d, const struct guest_spec *spec, const struct process_id *process,
+                           struct inspect_facts *f, struct err *e)
+{
+        _cleanup_fd_ int proc_fd = process_open(process, e);
+
+        return proc_fd < 0 ? proc_fd : facts_read(d, spec, proc_fd, process->pid, f, e);
+}
+
+/* One that is just being started again is no error. */
+static int device_inspect(const struct state_dir *d, struct inspection *x, uint32_t i, bool *contradicted,
+                          struct err *e)
+{
+        struct device_inspection *di = &x->devices[i];
+        const struct layer_claim claim = layer_claim_device(&x->state, i, &x->facts);
+        int r = process_inspect(d, &x->state.spec, &x->state.devices[i].process, &di->facts, e);
+
+        di->running = r == 0;
+        if (r == 0)
+                *contradicted |= layers_read(&claim, &di->facts, di->layers);
+        return r == -ENOENT ? 0 : r;
 }
 
 static int inspect(const struct state_dir *d, const struct report_options *o, bool *ret_contradicted, struct err *e)
 {
         static struct inspection x;
-        _cleanup_fd_ int proc_fd = -1;
+        struct layer_claim claim;
         int r = running_state(d, o->name, &x.state, e);
 
         if (r < 0)
                 return r;
-        proc_fd = process_open(&x.state, e);
-        if (proc_fd < 0)
-                return proc_fd;
-        r = facts_read(d, proc_fd, &x, e);
+        r = process_inspect(d, &x.state.spec, &x.state.vmm, &x.facts, e);
         if (r < 0)
-                return r;
-        *ret_contradicted = layers_read(&x);
+                return r == -ENOENT ? ended(e, o->name) : r;
+        claim = layer_claim_vmm(&x.state);
+        *ret_contradicted = layers_read(&claim, &x.facts, x.layers);
+        for (uint32_t i = 0; i < x.state.device_count; i++) {
+                r = device_inspect(d, &x, i, ret_contradicted, e);
+                if (r < 0)
+                        return r;
+        }
         if (o->json)
                 return inspection_print_json(&x, e);
         inspection_print(&x);

@@ -34,7 +34,13 @@ struct row {
         uint32_t vcpus, resets;
         uint64_t memory_bytes;
         int64_t started_unix;
-        int absent; /* layers */
+        int absent; /* layers, of all its processes */
+        uint32_t device_count;
+        struct {
+                char id[SPEC_ID_MAX];
+                pid_t pid; /* 0: none */
+                uint32_t restarts;
+        } devices[VMM_DEVICES_MAX];
 };
 
 struct rows {
@@ -59,6 +65,24 @@ static int row_add(struct rows *rows, const struct row *row, struct err *e)
         return 0;
 }
 
+/* A layer that any of the guest's processes does without is absent. */
+static void row_devices(struct row *row, const struct guest_state *s)
+{
+        uint64_t layers = s->layers;
+
+        row->device_count = s->device_count;
+        for (uint32_t i = 0; i < s->device_count; i++) {
+                const struct device_state *d = &s->devices[i];
+
+                memcpy(row->devices[i].id, d->id, sizeof(d->id));
+                row->devices[i].pid = d->process.pid;
+                row->devices[i].restarts = d->restarts;
+                if (d->process.pid > 0 && d->layers)
+                        layers &= d->layers;
+        }
+        row->absent = __builtin_popcountll(LAYERS_ALL & ~layers);
+}
+
 /* Returns false for what is no living guest. */
 static bool row_read(const struct state_dir *d, const char *name, struct row *ret)
 {
@@ -78,7 +102,7 @@ static bool row_read(const struct state_dir *d, const char *name, struct row *re
                 row.resets = s.resets;
                 row.memory_bytes = s.spec.memory_bytes;
                 row.started_unix = s.started_unix;
-                row.absent = __builtin_popcountll(LAYERS_ALL & ~s.layers);
+                row_devices(&row, &s);
         }
         *ret = row;
         return true;
@@ -118,8 +142,8 @@ static void print_table(const struct rows *rows)
         for (size_t i = 0; i < rows->count; i++)
                 if ((int)strlen(rows->list[i].name) > name_width)
                         name_width = (int)strlen(rows->list[i].name);
-        printf("%-*s  %8s  %5s  %9s  %8s  %6s  %s\n", name_width, "NAME", "PID", "VCPUS", "MEMORY", "UPTIME", "RESETS",
-               "LAYERS");
+        printf("%-*s  %8s  %5s  %9s  %8s  %6s  %7s  %s\n", name_width, "NAME", "PID", "VCPUS", "MEMORY", "UPTIME",
+               "RESETS", "DEVICES", "LAYERS");
         for (size_t i = 0; i < rows->count; i++) {
                 const struct row *row = &rows->list[i];
                 char memory[32], uptime[32], layers[32] = "all";
@@ -132,8 +156,8 @@ static void print_table(const struct rows *rows)
                 duration_print(uptime, sizeof(uptime), (int64_t)time(NULL) - row->started_unix);
                 if (row->absent)
                         snprintf(layers, sizeof(layers), "%d absent", row->absent);
-                printf("%-*s  %8d  %5u  %9s  %8s  %6u  %s\n", name_width, row->name, (int)row->vmm, row->vcpus, memory,
-                       uptime, row->resets, layers);
+                printf("%-*s  %8d  %5u  %9s  %8s  %6u  %7u  %s\n", name_width, row->name, (int)row->vmm, row->vcpus,
+                       memory, uptime, row->resets, row->device_count, layers);
         }
 }
 
@@ -158,6 +182,12 @@ static int print_json(const struct rows *rows, struct err *e)
                 report_integer(&rep, row->started_unix, "guests/%zu/started_unix", i);
                 report_integer(&rep, row->resets, "guests/%zu/resets", i);
                 report_integer(&rep, row->absent, "guests/%zu/layers_absent", i);
+                report_array(&rep, "guests/%zu/devices", i);
+                for (uint32_t k = 0; k < row->device_count; k++) {
+                        report_text(&rep, row->devices[k].id, "guests/%zu/devices/%u/id", i, k);
+                        report_integer(&rep, row->devices[k].pid, "guests/%zu/devices/%u/pid", i, k);
+                        report_integer(&rep, row->devices[k].restarts, "guests/%zu/devices/%u/restarts", i, k);
+                }
         }
         return report_print(&rep, e);
 }

@@ -24,7 +24,7 @@ void report_close(struct report *r)
 
 __attribute__((format(printf, 3, 0))) static void head(struct report *r, char type, const char *path_fmt, va_list ap)
 {
-        fprintf(r->stream, "%c\t", type);
+        fprintf(r->stream, "%c\t%s", type, r->prefix);
         vfprintf(r->stream, path_fmt, ap);
         fputc('\t', r->stream);
 }
@@ -92,6 +92,15 @@ void report_array(struct report *r, const char *path_fmt, ...)
         head(r, 'a', path_fmt, ap);
         va_end(ap);
         fputc('\n', r->stream);
+}
+
+void report_under(struct report *r, const char *path_fmt, ...)
+{
+        va_list ap;
+
+        va_start(ap, path_fmt);
+        vsnprintf(r->prefix, sizeof(r->prefix), path_fmt, ap);
+        va_end(ap);
 }
 
 int report_print(struct report *r, struct err *e)

@@ -224,7 +224,7 @@ def test_resource_limits(vmm):
     for name in ("Max core file size", "Max file size", "Max locked memory", "Max msgqueue size",
                  "Max realtime priority"):
         assert limits[name] == ("0", "0"), name
-    assert limits["Max open files"][1] == "768"
+    assert limits["Max open files"][1] == "128"
     assert int(limits["Max processes"][1]) < 64
 
 

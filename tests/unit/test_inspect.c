@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <linux/virtio_ids.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@
 #include "cli/inspect/layers.h"
 #include "cli/inspect/parse.h"
 #include "jail/jail.h"
+#include "spec/device_fds.h"
 #include "spec/vmm_fds.h"
 
 #define HOST_ID 0x70000000U
@@ -271,7 +273,9 @@ static enum layer_verdict verdict_of(int layer)
 {
         struct layer_view v;
 
-        layer_judge((enum jail_layer)layer, &claims, &facts, &v);
+        const struct layer_claim claim = layer_claim_vmm(&claims);
+
+        layer_judge((enum jail_layer)layer, &claim, &facts, &v);
         return v.verdict;
 }
 
@@ -497,6 +501,139 @@ static void test_not_claimed(void **state)
         }
 }
 
+/* ---- the process of a device, in the jail above ---- */
+
+static struct inspect_facts vmm_facts;
+
+static enum layer_verdict device_verdict_of(int layer)
+{
+        const struct layer_claim claim = layer_claim_device(&claims, 1, &vmm_facts);
+        struct layer_view v;
+
+        layer_judge((enum jail_layer)layer, &claim, &facts, &v);
+        return v.verdict;
+}
+
+/* The second device, a disk. */
+static void device_make_whole(void)
+{
+        static const struct fd_facts fds[] = {
+                {.number = 0, .kind = FD_NULL},
+                {.number = DEVICE_FD_CONTROL, .kind = FD_SOCKET},
+                {.number = DEVICE_FD_RESOURCE, .kind = FD_FILE, .device = 5, .inode = 6},
+                {.number = DEVICE_FD_EPOLL, .kind = FD_EPOLL},
+                {.number = DEVICE_FD_RING, .kind = FD_URING},
+                {.number = DEVICE_FD_EVENT, .kind = FD_EVENTFD},
+                {.number = DEVICE_FD_TIMER, .kind = FD_TIMER},
+                {.number = DEVICE_FD_PEER, .kind = FD_MEMFD},
+                {.number = DEVICE_FD_LIMIT - 1, .kind = FD_EVENTFD},
+        };
+
+        guest_make_whole();
+        vmm_facts = facts;
+        claims.device_count = 2;
+        claims.devices[1] = (struct device_state){.type = VIRTIO_ID_BLOCK,
+                                                  .layers = LAYERS_ALL,
+                                                  .landlock_abi = 6,
+                                                  .resource = {.device = 5, .inode = 6}};
+        facts.thread_count = 1;
+        facts.threads[0].pid_inside = 3;
+        for (int k = 0; k < 4; k++)
+                facts.threads[0].uids[k] = facts.threads[0].gids[k] = HOST_ID + 2;
+        facts.limits[LIMIT_FSIZE] = (struct limit_facts){LIMIT_UNLIMITED, LIMIT_UNLIMITED};
+        facts.limits[LIMIT_NOFILE] = (struct limit_facts){DEVICE_FD_LIMIT, DEVICE_FD_LIMIT};
+        memcpy(facts.fds, fds, sizeof(fds));
+        facts.fd_count = ARRAY_LEN(fds);
+}
+
+/* Number n of what a device's process must not be, and which layer that contradicts. */
+static int break_device(unsigned int n)
+{
+        static const struct fd_facts bad_fds[] = {
+                {.number = DEVICE_FD_RESOURCE, .kind = FD_FILE, .device = 5, .inode = 7},
+                {.number = DEVICE_FD_RESOURCE, .kind = FD_FILE, .device = 4, .inode = 6},
+                {.number = DEVICE_FD_RESOURCE, .kind = FD_FILE, .device = 5, .inode = 6, .block_device = 8},
+                {.number = DEVICE_FD_PEER, .kind = FD_FILE, .device = 5, .inode = 6},
+                {.number = DEVICE_FD_PEER, .kind = FD_NULL},
+                {.number = DEVICE_FD_PEER, .kind = FD_URING},
+                {.number = DEVICE_FD_PEER, .kind = FD_EPOLL},
+                {.number = DEVICE_FD_PEER, .kind = FD_TIMER},
+                {.number = DEVICE_FD_RING, .kind = FD_MEMFD},
+                {.number = DEVICE_FD_LIMIT, .kind = FD_SOCKET},
+                {.number = DEVICE_FD_PEER, .kind = FD_KVM_VM},
+                {.number = DEVICE_FD_PEER, .kind = FD_KVM_VCPU},
+                {.number = DEVICE_FD_PEER, .kind = FD_OTHER_ANON},
+        };
+        static const int namespaces[NS_COUNT] = {
+                [NS_USER] = LAYER_USER_NS, [NS_PID] = LAYER_PID_NS,       [NS_MNT] = LAYER_MOUNT_NS,
+                [NS_NET] = LAYER_NET_NS,   [NS_IPC] = LAYER_IPC_NS,       [NS_UTS] = LAYER_UTS_NS,
+                [NS_TIME] = LAYER_TIME_NS, [NS_CGROUP] = LAYER_CGROUP_NS,
+        };
+
+        if (n < ARRAY_LEN(bad_fds)) {
+                facts.fds[facts.fd_count++] = bad_fds[n];
+                return LAYER_FDS;
+        }
+        n -= ARRAY_LEN(bad_fds);
+        if (n < NS_COUNT) { /* another guest's */
+                facts.ns[n].guest = 99;
+                return namespaces[n];
+        }
+        switch (n - NS_COUNT) {
+        case 0:
+                facts.threads[0].pid_inside = 1;
+                return LAYER_PID_NS;
+        case 1: /* another device's */
+                facts.threads[0].uids[1] = HOST_ID + 1;
+                return LAYER_IDS;
+        case 2:
+                facts.threads[0].gids[3] = HOST_ID;
+                return LAYER_IDS;
+        case 3:
+                facts.limits[LIMIT_NOFILE].hard = DEVICE_FD_LIMIT + 1;
+                return LAYER_LIMITS;
+        case 4: /* no disk */
+                claims.devices[1].type = VIRTIO_ID_RNG;
+                facts.fds[4].kind = FD_NULL;
+                return LAYER_LIMITS;
+        default:
+                return -1;
+        }
+}
+
+static void test_device(void **state)
+{
+        unsigned int n = 0;
+        int broken;
+
+        (void)state;
+        device_make_whole();
+        for (int i = 0; i < LAYER_COUNT; i++)
+                assert_int_equal(device_verdict_of(i), is_attested(i) ? LAYER_ATTESTED : LAYER_IN_FORCE);
+        for (device_make_whole(); (broken = break_device(n)) >= 0; device_make_whole(), n++)
+                for (int i = 0; i < LAYER_COUNT; i++)
+                        assert_int_equal(device_verdict_of(i), i == broken      ? LAYER_CONTRADICTED
+                                                               : is_attested(i) ? LAYER_ATTESTED
+                                                                                : LAYER_IN_FORCE);
+        assert_true(n > NS_COUNT);
+}
+
+/* Guest RAM as a descriptor is for a guest with devices. */
+static void test_memory_of_vmm(void **state)
+{
+        (void)state;
+        guest_make_whole();
+        facts.fds[facts.fd_count++] = (struct fd_facts){.number = VMM_FD_RAM, .kind = FD_MEMFD};
+        assert_int_equal(verdict_of(LAYER_FDS), LAYER_CONTRADICTED);
+        claims.device_count = 1;
+        assert_int_equal(verdict_of(LAYER_FDS), LAYER_IN_FORCE);
+        facts.fds[facts.fd_count++] = (struct fd_facts){.number = VMM_FD_INFLIGHT_FIRST, .kind = FD_MEMFD};
+        assert_int_equal(verdict_of(LAYER_FDS), LAYER_IN_FORCE);
+        facts.fds[facts.fd_count++] =
+                (struct fd_facts){.number = VMM_FD_INFLIGHT_FIRST + VMM_DEVICES_MAX, .kind = FD_MEMFD};
+        assert_int_equal(verdict_of(LAYER_FDS), LAYER_CONTRADICTED);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -511,6 +648,8 @@ int main(void)
                 cmocka_unit_test(test_whole_guest),
                 cmocka_unit_test(test_each_defect_contradicts_its_layer_only),
                 cmocka_unit_test(test_not_claimed),
+                cmocka_unit_test(test_device),
+                cmocka_unit_test(test_memory_of_vmm),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,8 +16,8 @@
 #include "base/err.h"
 #include "spec/guest_spec.h"
 
-#define INSPECT_THREADS_MAX  256 /* RLIMIT_NPROC of the largest guest is lower: supervisor/vmm_process.h, VMM_TASKS */
-#define INSPECT_FDS_MAX      256 /* RLIMIT_NOFILE is lower: spec/vmm_fds.h, VMM_FD_LIMIT */
+#define INSPECT_THREADS_MAX  256  /* RLIMIT_NPROC of the largest guest is lower: supervisor/vmm_process.h, VMM_TASKS */
+#define INSPECT_FDS_MAX      1024 /* RLIMIT_NOFILE is lower: spec/vmm_fds.h, VMM_FD_LIMIT */
 #define INSPECT_MAPPINGS_MAX 4096
 #define INSPECT_MOUNTS_MAX   4096
 
@@ -29,7 +29,7 @@ extern const char *const cap_set_names[CAPS_COUNT];
 
 /* Inode numbers; 0: this kernel has no such namespace, or the reader may not see it. */
 struct ns_facts {
-        uint64_t guest, own, init; /* of the VMM, of this process, of the host's pid 1 */
+        uint64_t guest, own, init; /* of the guest's process, of this process, of the host's pid 1 */
 };
 
 /* What /proc/PID/task/TID/status says (proc_pid_status(5)). */
@@ -55,12 +55,25 @@ struct limit_facts {
         uint64_t soft, hard;
 };
 
-enum fd_kind { FD_NULL, FD_SOCKET, FD_KVM_VM, FD_KVM_VCPU, FD_EVENTFD, FD_OTHER_ANON, FD_FILE };
+enum fd_kind {
+        FD_NULL,
+        FD_SOCKET,
+        FD_KVM_VM,
+        FD_KVM_VCPU,
+        FD_EVENTFD,
+        FD_MEMFD,
+        FD_EPOLL,
+        FD_URING,
+        FD_TIMER,
+        FD_OTHER_ANON,
+        FD_FILE,
+};
 extern const char *const fd_kind_names[];
 
 struct fd_facts {
         int number;
         enum fd_kind kind;
+        uint64_t device, inode, block_device; /* of a FD_FILE: st_dev, st_ino, st_rdev of a block device */
 };
 
 struct root_facts {

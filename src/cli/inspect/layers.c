@@ -1,16 +1,19 @@
 #include "cli/inspect/layers.h"
 
 #include <inttypes.h>
+#include <linux/virtio_ids.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "jail/jail.h"
+#include "spec/device_fds.h"
 #include "spec/vmm_fds.h"
 
 #define SECCOMP_FILTERED 2   /* proc_pid_status(5): SECCOMP_MODE_FILTER */
 #define OOM_SCORE_MIN    500 /* jail_limits.c: goes before the host's own services */
+#define FILE_SIZE_SMALL  (1ULL << 20)
 
 static enum layer_found yes_if(bool condition)
 {
@@ -26,15 +29,42 @@ __attribute__((format(printf, 2, 3))) static void detail(struct layer_view *v, c
         va_end(ap);
 }
 
-static enum layer_found find_namespace(enum ns_kind kind, const struct inspect_facts *f, struct layer_view *v)
+struct layer_claim layer_claim_vmm(const struct guest_state *state)
+{
+        return (struct layer_claim){.layers = state->layers,
+                                    .landlock_abi = state->landlock_abi,
+                                    .ids = state->ids,
+                                    .devices = state->device_count};
+}
+
+struct layer_claim layer_claim_device(const struct guest_state *state, size_t index, const struct inspect_facts *vmm)
+{
+        const struct device_state *device = &state->devices[index];
+
+        return (struct layer_claim){.layers = device->layers,
+                                    .landlock_abi = device->landlock_abi,
+                                    .ids = state->ids,
+                                    .devices = state->device_count,
+                                    .device = device,
+                                    .index = index,
+                                    .vmm = vmm};
+}
+
+static enum layer_found find_namespace(enum ns_kind kind, const struct layer_claim *claim,
+                                       const struct inspect_facts *f, struct layer_view *v)
 {
         const struct ns_facts *ns = &f->ns[kind];
 
         if (ns->guest == 0)
                 return ns->own == 0 ? FOUND_NO : FOUND_UNKNOWN;
         detail(v, "%" PRIu64, ns->guest);
-        if (kind == NS_PID && f->threads[0].pid_inside != 1)
+        /* The VMM is the first process of its namespace, and a device is not. */
+        if (kind == NS_PID && (claim->device ? f->threads[0].pid_inside <= 1 : f->threads[0].pid_inside != 1))
                 return FOUND_NO;
+        if (claim->device && ns->guest != claim->vmm->ns[kind].guest) {
+                detail(v, "%" PRIu64 ", not the guest's", ns->guest);
+                return FOUND_NO;
+        }
         return yes_if(ns->guest != ns->own && ns->guest != ns->init);
 }
 
@@ -52,16 +82,67 @@ static enum layer_found find_cgroup_limits(const struct inspect_facts *f, struct
         return yes_if(f->cgroup.swap_limited);
 }
 
-/* Nothing that names or reaches a part of the host: no file, no device but /dev/null, no anonymous inode of
- * other kinds. */
-static enum layer_found find_fds(const struct inspect_facts *f, struct layer_view *v)
+static bool in_range(int number, int first, int count)
+{
+        return number >= first && number < first + count;
+}
+
+/* The VMM: nothing that names or reaches a part of the host. With devices it has guest RAM and their in-flight regions.
+ */
+static bool fd_is_of_vmm(const struct layer_claim *claim, const struct fd_facts *fd)
+{
+        if (fd->kind == FD_MEMFD)
+                return claim->devices > 0 &&
+                       (fd->number == VMM_FD_RAM || in_range(fd->number, VMM_FD_INFLIGHT_FIRST, VMM_DEVICES_MAX));
+        return fd->number < VMM_FD_LIMIT && fd->kind <= FD_EVENTFD;
+}
+
+static bool is_resource(const struct state_resource *r, const struct fd_facts *fd)
+{
+        if (r->block_device || fd->block_device)
+                return r->block_device == fd->block_device;
+        return r->inode && r->device == fd->device && r->inode == fd->inode;
+}
+
+/* A device: the one file that it is for, and at their numbers what its program made; the rest is /dev/null, or came
+ * from the front end: event descriptors, memory, sockets. */
+static bool fd_is_of_device(const struct device_state *d, const struct fd_facts *fd)
+{
+        switch (fd->kind) {
+        case FD_NULL:
+                return fd->number < DEVICE_FD_PEER;
+        case FD_FILE:
+                return fd->number == DEVICE_FD_RESOURCE && is_resource(&d->resource, fd);
+        case FD_EPOLL:
+                return fd->number == DEVICE_FD_EPOLL;
+        case FD_URING:
+                return fd->number == DEVICE_FD_RING && d->type == VIRTIO_ID_BLOCK;
+        case FD_TIMER:
+                return fd->number == DEVICE_FD_TIMER;
+        case FD_EVENTFD:
+                return fd->number == DEVICE_FD_EVENT ||
+                       in_range(fd->number, DEVICE_FD_PEER, DEVICE_FD_LIMIT - DEVICE_FD_PEER);
+        case FD_SOCKET:
+                return fd->number == DEVICE_FD_CONTROL || fd->number == DEVICE_FD_FRONTEND ||
+                       in_range(fd->number, DEVICE_FD_PEER, DEVICE_FD_LIMIT - DEVICE_FD_PEER);
+        case FD_MEMFD:
+                return in_range(fd->number, DEVICE_FD_PEER, DEVICE_FD_LIMIT - DEVICE_FD_PEER);
+        case FD_KVM_VM:
+        case FD_KVM_VCPU:
+        case FD_OTHER_ANON:
+                break;
+        }
+        return false;
+}
+
+static enum layer_found find_fds(const struct layer_claim *claim, const struct inspect_facts *f, struct layer_view *v)
 {
         if (!f->fds_known) {
                 detail(v, "shown to root");
                 return FOUND_UNKNOWN;
         }
         for (size_t i = 0; i < f->fd_count; i++)
-                if (f->fds[i].kind == FD_FILE || f->fds[i].kind == FD_OTHER_ANON || f->fds[i].number >= VMM_FD_LIMIT) {
+                if (claim->device ? !fd_is_of_device(claim->device, &f->fds[i]) : !fd_is_of_vmm(claim, &f->fds[i])) {
                         detail(v, "descriptor %d: %s", f->fds[i].number, fd_kind_names[f->fds[i].kind]);
                         return FOUND_NO;
                 }
@@ -91,10 +172,20 @@ static enum layer_found find_empty_network(const struct inspect_facts *f, struct
         return FOUND_YES;
 }
 
-static enum layer_found find_limits(const struct inspect_facts *f, struct layer_view *v)
+/* A disk may be as large as it is; another device makes its in-flight region. */
+static uint64_t file_size_most(const struct layer_claim *claim)
 {
-        static const uint64_t most[LIMIT_COUNT] = {
-                [LIMIT_NOFILE] = VMM_FD_LIMIT,
+        if (!claim->device)
+                return 0;
+        return claim->device->type == VIRTIO_ID_BLOCK ? LIMIT_UNLIMITED : FILE_SIZE_SMALL;
+}
+
+static enum layer_found find_limits(const struct layer_claim *claim, const struct inspect_facts *f,
+                                    struct layer_view *v)
+{
+        const uint64_t most[LIMIT_COUNT] = {
+                [LIMIT_FSIZE] = file_size_most(claim),
+                [LIMIT_NOFILE] = claim->device ? DEVICE_FD_LIMIT : VMM_FD_LIMIT,
                 [LIMIT_NPROC] = INSPECT_THREADS_MAX,
         }; /* the others: 0 */
 
@@ -155,24 +246,28 @@ static enum layer_found find_no_merging(const struct inspect_facts *f, struct la
         return f->memory.merge_any == MERGE_ANY_NO ? FOUND_YES : FOUND_UNKNOWN;
 }
 
-static bool ids_of_guest(const uint32_t ids[4], uint32_t first, uint32_t count)
+static bool all_are(const uint32_t ids[4], uint32_t id)
 {
-        for (int i = 0; i < 4; i++)
-                if (ids[i] != ids[0] || ids[i] < first || ids[i] - first >= count)
-                        return false;
-        return true;
+        return ids[0] == id && ids[1] == id && ids[2] == id && ids[3] == id;
 }
 
-static enum layer_found find_ids(const struct guest_state *state, const struct inspect_facts *f, struct layer_view *v)
+/* The VMM has the first id of the guest's, device i the one i after that. Who has but one shares it. */
+static uint32_t id_offset(const struct layer_claim *claim)
 {
+        return claim->device && claim->ids.count > 1 ? 1 + (uint32_t)claim->index : 0;
+}
+
+static enum layer_found find_ids(const struct layer_claim *claim, const struct inspect_facts *f, struct layer_view *v)
+{
+        const uint32_t uid = claim->ids.uid + id_offset(claim), gid = claim->ids.gid + id_offset(claim);
+
         for (size_t i = 0; i < f->thread_count; i++) {
                 const struct thread_facts *t = &f->threads[i];
                 uint64_t caps = 0;
 
                 for (int k = 0; k < CAPS_COUNT; k++)
                         caps |= t->caps[k];
-                if (ids_of_guest(t->uids, state->ids.uid, state->ids.count) &&
-                    ids_of_guest(t->gids, state->ids.gid, state->ids.count) && caps == 0)
+                if (all_are(t->uids, uid) && all_are(t->gids, gid) && caps == 0)
                         continue;
                 detail(v, "thread %d: %s", (int)t->tid, caps ? "has capabilities" : "has other ids");
                 return FOUND_NO;
@@ -182,7 +277,7 @@ static enum layer_found find_ids(const struct guest_state *state, const struct i
 }
 
 /* Not the ids of the user who started it, nor a group of that user's. */
-static enum layer_found find_own_ids(const struct guest_state *state, const struct inspect_facts *f,
+static enum layer_found find_own_ids(const struct layer_claim *claim, const struct inspect_facts *f,
                                      struct layer_view *v)
 {
         for (size_t i = 0; i < f->thread_count; i++)
@@ -190,8 +285,8 @@ static enum layer_found find_own_ids(const struct guest_state *state, const stru
                         detail(v, "thread %d: in %u groups", (int)f->threads[i].tid, f->threads[i].groups);
                         return FOUND_NO;
                 }
-        detail(v, "%u of them", state->ids.count);
-        return yes_if(state->ids.count == JAIL_IDS_PER_GUEST);
+        detail(v, "%u of them", claim->ids.count);
+        return yes_if(claim->ids.count == JAIL_IDS_PER_GUEST);
 }
 
 static enum layer_found find_no_new_privs(const struct inspect_facts *f, struct layer_view *v)
@@ -227,36 +322,36 @@ static const char *const store_bypass_good[] = {"thread force mitigated", "threa
 static const char *const indirect_branch_good[] = {"conditional force disabled", "conditional disabled",
                                                    "always disabled", "not affected", NULL};
 
-static enum layer_found find(enum jail_layer layer, const struct guest_state *state, const struct inspect_facts *f,
+static enum layer_found find(enum jail_layer layer, const struct layer_claim *claim, const struct inspect_facts *f,
                              struct layer_view *v)
 {
         switch (layer) {
         case LAYER_USER_NS:
-                return find_namespace(NS_USER, f, v);
+                return find_namespace(NS_USER, claim, f, v);
         case LAYER_PID_NS:
-                return find_namespace(NS_PID, f, v);
+                return find_namespace(NS_PID, claim, f, v);
         case LAYER_MOUNT_NS:
-                return find_namespace(NS_MNT, f, v);
+                return find_namespace(NS_MNT, claim, f, v);
         case LAYER_NET_NS:
-                return find_namespace(NS_NET, f, v);
+                return find_namespace(NS_NET, claim, f, v);
         case LAYER_IPC_NS:
-                return find_namespace(NS_IPC, f, v);
+                return find_namespace(NS_IPC, claim, f, v);
         case LAYER_UTS_NS:
-                return find_namespace(NS_UTS, f, v);
+                return find_namespace(NS_UTS, claim, f, v);
         case LAYER_CGROUP_NS:
-                return find_namespace(NS_CGROUP, f, v);
+                return find_namespace(NS_CGROUP, claim, f, v);
         case LAYER_TIME_NS:
-                return find_namespace(NS_TIME, f, v);
+                return find_namespace(NS_TIME, claim, f, v);
         case LAYER_CGROUP_LIMITS:
                 return find_cgroup_limits(f, v);
         case LAYER_FDS:
-                return find_fds(f, v);
+                return find_fds(claim, f, v);
         case LAYER_ROOT:
                 return find_root(f, v);
         case LAYER_NET_EMPTY:
                 return find_empty_network(f, v);
         case LAYER_LIMITS:
-                return find_limits(f, v);
+                return find_limits(claim, f, v);
         case LAYER_NO_NEW_NS:
                 return find_no_new_namespaces(f, v);
         case LAYER_STORE_BYPASS:
@@ -268,9 +363,9 @@ static enum layer_found find(enum jail_layer layer, const struct guest_state *st
         case LAYER_NO_MERGE:
                 return find_no_merging(f, v);
         case LAYER_IDS:
-                return find_ids(state, f, v);
+                return find_ids(claim, f, v);
         case LAYER_OWN_IDS:
-                return find_own_ids(state, f, v);
+                return find_own_ids(claim, f, v);
         case LAYER_NO_NEW_PRIVS:
                 return find_no_new_privs(f, v);
         case LAYER_SECCOMP:
@@ -284,8 +379,8 @@ static enum layer_found find(enum jail_layer layer, const struct guest_state *st
                         detail(v, "%zu mappings are writable and executable", f->memory.writable_executable);
                 return f->memory.writable_executable > 0 ? FOUND_NO : FOUND_UNKNOWN;
         case LAYER_LANDLOCK:
-                if (state->landlock_abi > 0)
-                        detail(v, "ABI %u", state->landlock_abi);
+                if (claim->landlock_abi > 0)
+                        detail(v, "ABI %u", claim->landlock_abi);
                 return FOUND_UNKNOWN;
         case LAYER_MEMFD_NOEXEC:
         case LAYER_COUNT:
@@ -294,13 +389,13 @@ static enum layer_found find(enum jail_layer layer, const struct guest_state *st
         return FOUND_UNKNOWN;
 }
 
-void layer_judge(enum jail_layer layer, const struct guest_state *state, const struct inspect_facts *f,
+void layer_judge(enum jail_layer layer, const struct layer_claim *claim, const struct inspect_facts *f,
                  struct layer_view *ret)
 {
         struct layer_view v = {0};
-        enum layer_found found = find(layer, state, f, &v);
+        enum layer_found found = find(layer, claim, f, &v);
 
-        if (state->layers & LAYER_BIT(layer))
+        if (claim->layers & LAYER_BIT(layer))
                 v.verdict = found == FOUND_YES  ? LAYER_IN_FORCE
                             : found == FOUND_NO ? LAYER_CONTRADICTED
                                                 : LAYER_ATTESTED;
@@ -324,13 +419,14 @@ const char *layer_verdict_text(enum layer_verdict v)
         return "claimed, NOT found";
 }
 
-const char *layer_source_text(enum jail_layer layer, enum layer_verdict v)
+const char *layer_source_text(enum jail_layer layer, enum layer_verdict v, bool of_device)
 {
         switch (v) {
         case LAYER_ATTESTED:
-                /* The VMM reports these two itself, after exec; the others are reported before the program
-                 * runs. */
-                return layer == LAYER_MDWE || layer == LAYER_LANDLOCK ? "attested by the VMM" : "attested by the jail";
+                /* The program reports these two itself, after exec; the others are reported before it runs. */
+                if (layer != LAYER_MDWE && layer != LAYER_LANDLOCK)
+                        return "attested by the jail";
+                return of_device ? "attested by itself" : "attested by the VMM";
         case LAYER_UNCLAIMED:
                 return "kernel, not claimed";
         case LAYER_ABSENT:

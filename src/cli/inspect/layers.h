@@ -23,9 +23,25 @@ struct layer_view {
         char detail[128]; /* what the kernel says; may be empty */
 };
 
-/* Judges one layer. state is what the supervisor wrote down, f what the kernel says. */
-void layer_judge(enum jail_layer layer, const struct guest_state *state, const struct inspect_facts *f,
+/* What the supervisor wrote down of one process. */
+struct layer_claim {
+        uint64_t layers; /* LAYER_BIT()s */
+        uint32_t landlock_abi;
+        struct jail_ids ids; /* of the guest */
+        size_t devices;      /* of the guest */
+        /* Of a device's process: */
+        const struct device_state *device; /* NULL: the VMM */
+        size_t index;
+        const struct inspect_facts *vmm; /* whose namespaces it must be in */
+};
+
+struct layer_claim layer_claim_vmm(const struct guest_state *state);
+struct layer_claim layer_claim_device(const struct guest_state *state, size_t index, const struct inspect_facts *vmm);
+
+/* Judges one layer: what is claimed of a process against what the kernel says of it. */
+void layer_judge(enum jail_layer layer, const struct layer_claim *claim, const struct inspect_facts *f,
                  struct layer_view *ret);
 
-const char *layer_verdict_text(enum layer_verdict v);                       /* "in force" */
-const char *layer_source_text(enum jail_layer layer, enum layer_verdict v); /* who says so */
+const char *layer_verdict_text(enum layer_verdict v); /* "in force" */
+/* Who says so. */
+const char *layer_source_text(enum jail_layer layer, enum layer_verdict v, bool of_device);

@@ -1,4 +1,6 @@
-#include "cli/inspect/facts.h"
+#include <linux/virtio_ids.h>
+
+#include "cli/inspect/show.h"
 
 const char *const ns_names[NS_COUNT] = {
         [NS_USER] = "user", [NS_PID] = "pid", [NS_MNT] = "mnt",       [NS_NET] = "net",
@@ -18,5 +20,11 @@ const char *const limit_names[LIMIT_COUNT] = {
 const char *const fd_kind_names[] = {
         [FD_NULL] = "/dev/null",    [FD_SOCKET] = "socket",   [FD_KVM_VM] = "KVM virtual machine",
         [FD_KVM_VCPU] = "KVM vCPU", [FD_EVENTFD] = "eventfd", [FD_OTHER_ANON] = "other anonymous inode",
-        [FD_FILE] = "file",
+        [FD_MEMFD] = "memfd",       [FD_EPOLL] = "epoll",     [FD_URING] = "io_uring",
+        [FD_TIMER] = "timer",       [FD_FILE] = "file",
 };
+
+const char *device_type_name(uint32_t type)
+{
+        return type == VIRTIO_ID_BLOCK ? "disk" : type == VIRTIO_ID_RNG ? "entropy" : "unknown";
+}

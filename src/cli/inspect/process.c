@@ -105,9 +105,9 @@ static enum fd_kind kind_of(const struct stat *st, const char *link)
                 const char *prefix;
                 enum fd_kind kind;
         } anonymous[] = {
-                {"anon_inode:kvm-vm", FD_KVM_VM},
-                {"anon_inode:kvm-vcpu:", FD_KVM_VCPU},
-                {"anon_inode:[eventfd]", FD_EVENTFD},
+                {"anon_inode:kvm-vm", FD_KVM_VM},     {"anon_inode:kvm-vcpu:", FD_KVM_VCPU},
+                {"anon_inode:[eventfd]", FD_EVENTFD}, {"anon_inode:[eventpoll]", FD_EPOLL},
+                {"anon_inode:[io_uring]", FD_URING},  {"anon_inode:[timerfd]", FD_TIMER},
                 {"anon_inode:", FD_OTHER_ANON},
         };
 
@@ -119,6 +119,9 @@ static enum fd_kind kind_of(const struct stat *st, const char *link)
         for (size_t i = 0; i < ARRAY_LEN(anonymous); i++)
                 if (strncmp(link, anonymous[i].prefix, strlen(anonymous[i].prefix)) == 0)
                         return anonymous[i].kind;
+        /* Only root can make a file look like one, in the root directory, and remove it. */
+        if (S_ISREG(st->st_mode) && st->st_nlink == 0 && strncmp(link, "/memfd:", 7) == 0)
+                return FD_MEMFD;
         return FD_FILE;
 }
 
@@ -135,7 +138,11 @@ static int fd_read(int proc_fd, int number, struct inspect_facts *ret)
         if (n < 0 || fstatat(proc_fd, path, &st, 0) < 0)
                 return errno == ENOENT ? 0 : -errno; /* closed since it was listed */
         link[n] = '\0';
-        ret->fds[ret->fd_count++] = (struct fd_facts){.number = number, .kind = kind_of(&st, link)};
+        ret->fds[ret->fd_count++] = (struct fd_facts){.number = number,
+                                                      .kind = kind_of(&st, link),
+                                                      .device = st.st_dev,
+                                                      .inode = st.st_ino,
+                                                      .block_device = S_ISBLK(st.st_mode) ? st.st_rdev : 0};
         return 0;
 }
 

@@ -3,11 +3,21 @@
 
 #include "cli/inspect/layers.h"
 
+struct device_inspection {
+        bool running; /* else there is no process now, and nothing else is known */
+        struct inspect_facts facts;
+        struct layer_view layers[LAYER_COUNT];
+};
+
 struct inspection {
         struct guest_state state;
         struct inspect_facts facts;
         struct layer_view layers[LAYER_COUNT];
+        struct device_inspection devices[VMM_DEVICES_MAX]; /* as many as state says */
 };
+
+/* What a device is, by its virtio type. */
+const char *device_type_name(uint32_t type);
 
 void inspection_print(const struct inspection *x);
 

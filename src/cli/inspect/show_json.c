@@ -111,7 +111,7 @@ static void report_memory(struct report *r, const struct memory_facts *m)
                 report_null(r, "guest_memory/seals");
 }
 
-static void report_layers(struct report *r, const struct inspection *x)
+static void report_layers(struct report *r, const struct layer_view *layers, uint64_t claimed, bool of_device)
 {
         static const char *const verdicts[] = {
                 [LAYER_IN_FORCE] = "in_force", [LAYER_ATTESTED] = "attested",         [LAYER_UNCLAIMED] = "unclaimed",
@@ -119,17 +119,44 @@ static void report_layers(struct report *r, const struct inspection *x)
         };
 
         for (int i = 0; i < LAYER_COUNT; i++) {
-                const struct layer_view *v = &x->layers[i];
+                const struct layer_view *v = &layers[i];
 
                 report_text(r, jail_layers[i].name, "layers/%d/name", i);
                 report_text(r, verdicts[v->verdict], "layers/%d/verdict", i);
-                report_text(r, layer_source_text((enum jail_layer)i, v->verdict), "layers/%d/source", i);
-                report_boolean(r, x->state.layers & LAYER_BIT(i), "layers/%d/claimed", i);
+                report_text(r, layer_source_text((enum jail_layer)i, v->verdict, of_device), "layers/%d/source", i);
+                report_boolean(r, claimed & LAYER_BIT(i), "layers/%d/claimed", i);
                 if (v->detail[0])
                         report_text(r, v->detail, "layers/%d/detail", i);
                 if (v->verdict == LAYER_ABSENT)
                         report_text(r, jail_layers[i].remedy, "layers/%d/needs", i);
         }
+}
+
+static void report_device(struct report *r, const struct device_state *d, const struct device_inspection *di,
+                          const struct inspect_facts *vmm)
+{
+        const struct inspect_facts *f = &di->facts;
+
+        report_text(r, d->id, "id");
+        report_text(r, device_type_name(d->type), "type");
+        report_integer(r, d->restarts, "restarts");
+        report_boolean(r, d->given_up, "given_up");
+        if (!di->running) {
+                report_null(r, "pid");
+                return;
+        }
+        report_integer(r, f->pid, "pid");
+        report_integer(r, f->threads[0].pid_inside, "pid_inside");
+        report_boolean(r, f->owner != 0 || f->threads[0].uids[1] == 0, "dumpable");
+        report_integer(r, f->oom_score_adj, "oom_score_adj");
+        report_namespaces(r, f);
+        for (int i = 0; i < NS_COUNT; i++)
+                if (f->ns[i].guest != 0)
+                        report_boolean(r, f->ns[i].guest == vmm->ns[i].guest, "namespaces/%s/of_guest", ns_names[i]);
+        report_threads(r, f);
+        report_files(r, f);
+        report_cgroup(r, &f->cgroup);
+        report_layers(r, di->layers, d->layers, true);
 }
 
 int inspection_print_json(const struct inspection *x, struct err *e)
@@ -151,6 +178,11 @@ int inspection_print_json(const struct inspection *x, struct err *e)
         report_files(&rep, f);
         report_cgroup(&rep, &f->cgroup);
         report_memory(&rep, &f->memory);
-        report_layers(&rep, x);
+        report_layers(&rep, x->layers, x->state.layers, false);
+        report_array(&rep, "devices");
+        for (uint32_t i = 0; i < x->state.device_count; i++) {
+                report_under(&rep, "devices/%u/", i);
+                report_device(&rep, &x->state.devices[i], &x->devices[i], f);
+        }
         return report_print(&rep, e);
 }

@@ -33,9 +33,8 @@ static void print_ids(const char *label, const uint32_t ids[4])
         printf(LABEL "real %u, effective %u, saved %u, file system %u\n", label, ids[0], ids[1], ids[2], ids[3]);
 }
 
-static void print_process(const struct inspection *x)
+static void print_process(const struct inspect_facts *f)
 {
-        const struct inspect_facts *f = &x->facts;
         const struct thread_facts *t = &f->threads[0];
 
         printf("Process\n");
@@ -54,7 +53,8 @@ static void print_process(const struct inspection *x)
         printf(LABEL "%" PRId64 "\n", "oom_score_adj", f->oom_score_adj);
 }
 
-static void print_namespaces(const struct inspect_facts *f)
+/* vmm: of a device's process, the guest's; NULL: it is the guest's. */
+static void print_namespaces(const struct inspect_facts *f, const struct inspect_facts *vmm)
 {
         printf("\nNamespaces        %-12s %-12s\n", "guest", "here");
         for (int i = 0; i < NS_COUNT; i++) {
@@ -63,6 +63,8 @@ static void print_namespaces(const struct inspect_facts *f)
                 printf(LABEL "%-12" PRIu64 " %-12" PRIu64 " %s\n", ns_names[i], ns->guest, ns->own,
                        ns->guest == 0                                  ? "cannot be seen"
                        : ns->guest == ns->own || ns->guest == ns->init ? "SHARED WITH THE HOST"
+                       : vmm && ns->guest != vmm->ns[i].guest          ? "NOT THE GUEST'S"
+                       : vmm                                           ? "the guest's"
                                                                        : "own");
         }
         printf(LABEL "%zu", "interfaces", f->inside.interfaces);
@@ -153,7 +155,7 @@ static void print_memory(const struct memory_facts *m)
         printf(LABEL "%s\n", "seals", seals);
 }
 
-static void print_layers(const struct inspection *x)
+static void print_layers(const struct layer_view *layers, bool of_device)
 {
         size_t name_width = 0;
 
@@ -162,24 +164,41 @@ static void print_layers(const struct inspection *x)
                         name_width = strlen(jail_layers[i].name);
         printf("\nLayers\n");
         for (int i = 0; i < LAYER_COUNT; i++) {
-                const struct layer_view *v = &x->layers[i];
+                const struct layer_view *v = &layers[i];
 
                 printf("  %-*s  %-18s  %-20s  %s", (int)name_width, jail_layers[i].name, layer_verdict_text(v->verdict),
-                       layer_source_text((enum jail_layer)i, v->verdict), v->detail);
+                       layer_source_text((enum jail_layer)i, v->verdict, of_device), v->detail);
                 if (v->verdict == LAYER_ABSENT)
                         printf("%sneeds %s", v->detail[0] ? "; " : "", jail_layers[i].remedy);
                 printf("\n");
         }
 }
 
+static void print_device(const struct device_state *d, const struct device_inspection *di,
+                         const struct inspect_facts *vmm)
+{
+        printf("\nDevice %s (%s), started again %u times\n\n", d->id, device_type_name(d->type), d->restarts);
+        if (!di->running) {
+                printf("  no process: %s\n", d->given_up ? "it was given up" : "it is being started again");
+                return;
+        }
+        print_process(&di->facts);
+        print_namespaces(&di->facts, vmm);
+        print_threads(&di->facts);
+        print_files(&di->facts);
+        print_layers(di->layers, true);
+}
+
 void inspection_print(const struct inspection *x)
 {
         printf("Guest %s\n\n", x->state.spec.name);
-        print_process(x);
-        print_namespaces(&x->facts);
+        print_process(&x->facts);
+        print_namespaces(&x->facts, NULL);
         print_threads(&x->facts);
         print_files(&x->facts);
         print_cgroup(&x->facts.cgroup);
         print_memory(&x->facts.memory);
-        print_layers(x);
+        print_layers(x->layers, false);
+        for (uint32_t i = 0; i < x->state.device_count; i++)
+                print_device(&x->state.devices[i], &x->devices[i], &x->facts);
 }
