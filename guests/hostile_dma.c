@@ -189,15 +189,14 @@ static void start_with_rings(unsigned int mask, uint64_t addr)
 {
         (void)virtio_reset(&target.dev);
         (void)virtio_negotiate(&target.dev, target.wanted);
-        (void)virtq_set_up(&target.q, &target.dev, 0, HOSTILE_QUEUE_SIZE);
-        mmio_write16(target.dev.common + VIRTIO_QUEUE_SELECT, 0);
+        (void)virtq_prepare(&target.q, &target.dev, 0, HOSTILE_QUEUE_SIZE);
         if (mask & RING_DESC)
                 write_ring(VIRTIO_QUEUE_DESC, addr);
         if (mask & RING_DRIVER)
                 write_ring(VIRTIO_QUEUE_DRIVER, addr);
         if (mask & RING_DEVICE)
                 write_ring(VIRTIO_QUEUE_DEVICE, addr);
-        mmio_write16(target.dev.common + VIRTIO_QUEUE_ENABLE, 1);
+        virtq_enable(&target.q);
         virtio_go(&target.dev);
         (void)hostile_chain(0);
         hostile_submit(0);

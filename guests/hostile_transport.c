@@ -170,11 +170,10 @@ static void status_walk(uint64_t step)
 static void queue_size(uint64_t size)
 {
         enter(VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK);
-        (void)virtq_set_up(&target.q, &target.dev, 0, HOSTILE_QUEUE_SIZE);
+        (void)virtq_prepare(&target.q, &target.dev, 0, HOSTILE_QUEUE_SIZE);
         (void)hostile_chain(0);
-        write_common(VIRTIO_QUEUE_ENABLE, 2, 0);
         write_common(VIRTIO_QUEUE_SIZE, 2, size);
-        write_common(VIRTIO_QUEUE_ENABLE, 2, 1);
+        virtq_enable(&target.q);
         virtio_go(&target.dev);
         hostile_submit(0);
 }

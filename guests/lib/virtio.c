@@ -139,7 +139,7 @@ static void write_address(uint64_t at, uint64_t value)
         mmio_write32(at + 4, (uint32_t)(value >> 32));
 }
 
-bool virtq_set_up(struct virtq *q, struct virtio *v, uint16_t index, uint16_t size)
+bool virtq_prepare(struct virtq *q, struct virtio *v, uint16_t index, uint16_t size)
 {
         uint16_t most;
 
@@ -158,7 +158,20 @@ bool virtq_set_up(struct virtq *q, struct virtio *v, uint16_t index, uint16_t si
         write_address(v->common + VIRTIO_QUEUE_DESC, (uint64_t)q->desc);
         write_address(v->common + VIRTIO_QUEUE_DRIVER, (uint64_t)q->avail);
         write_address(v->common + VIRTIO_QUEUE_DEVICE, (uint64_t)q->used);
-        mmio_write16(v->common + VIRTIO_QUEUE_ENABLE, 1);
+        return true;
+}
+
+void virtq_enable(const struct virtq *q)
+{
+        mmio_write16(q->dev->common + VIRTIO_QUEUE_SELECT, q->index);
+        mmio_write16(q->dev->common + VIRTIO_QUEUE_ENABLE, 1);
+}
+
+bool virtq_set_up(struct virtq *q, struct virtio *v, uint16_t index, uint16_t size)
+{
+        if (!virtq_prepare(q, v, index, size))
+                return false;
+        virtq_enable(q);
         return true;
 }
 

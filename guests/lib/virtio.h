@@ -133,8 +133,10 @@ void virtio_write_features(const struct virtio *v, uint64_t features);
 bool virtio_negotiate(struct virtio *v, uint64_t wanted);
 
 /* One queue of at most size entries, rings from the heap unless q has some of an earlier set-up. Between
- * virtio_negotiate() and virtio_go(). False: the device has no such queue. */
+ * virtio_negotiate() and virtio_go(). False: the device has no such queue. The second leaves it to be enabled. */
 bool virtq_set_up(struct virtq *q, struct virtio *v, uint16_t index, uint16_t size);
+bool virtq_prepare(struct virtq *q, struct virtio *v, uint16_t index, uint16_t size);
+void virtq_enable(const struct virtq *q);
 
 /* DRIVER_OK. */
 void virtio_go(const struct virtio *v);
