@@ -14,7 +14,7 @@ import pytest
 import sources
 
 BUILD = Path(os.environ.get("BULKHEAD_BUILD", sources.ROOT / "build"))
-STATIC = ["bulkhead", "bulkhead-vmm", "bulkhead-rng"]
+STATIC = ["bulkhead", "bulkhead-vmm", "bulkhead-blk", "bulkhead-rng"]
 ALL = [*STATIC, "bulkhead-json", "bulkhead-audit"]
 
 

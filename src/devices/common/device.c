@@ -43,6 +43,11 @@ int device_watch(int fd, uint64_t tag)
         return watch(fd, EPOLLIN, tag);
 }
 
+int device_watch_edge(int fd, uint64_t tag)
+{
+        return watch(fd, EPOLLIN | EPOLLET, tag);
+}
+
 int device_unwatch(int fd)
 {
         return epoll_ctl(DEVICE_FD_EPOLL, EPOLL_CTL_DEL, fd, NULL) < 0 ? -errno : 0;

@@ -33,6 +33,9 @@ _Noreturn void device_main(const struct device_program *p);
 int device_watch(int fd, uint64_t tag);
 int device_unwatch(int fd);
 
+/* The same, but once each time that something is written to fd, an eventfd which need not be read then. */
+int device_watch_edge(int fd, uint64_t tag);
+
 /*
  * For queue_start() and queue_stop(): the queue's kicks come to event() with its index, once for each or for several,
  * and are not to be read. What was kicked before comes too; a queue may also have chains without a kick (left by a
