@@ -99,7 +99,7 @@ static int segments_add(const struct virtq *q, struct virtq_chain *c, const stru
 /* 2.7.5.3: at the end of a chain, the rest of it in a table of its own. Its flag WRITE means nothing. */
 static const void *indirect_table(const struct virtq *q, const struct vring_desc *d, uint32_t *ret_count)
 {
-        if (!q->indirect || (d->flags & VRING_DESC_F_NEXT) || d->len == 0 || d->len % sizeof(*d) ||
+        if (!q->indirect || (d->flags & VRING_DESC_F_NEXT) || d->len % sizeof(*d) ||
             d->len / sizeof(*d) > VIRTQ_IOV_MAX)
                 return NULL;
         *ret_count = d->len / sizeof(*d);

@@ -337,6 +337,15 @@ static void loop_of_two(struct driver *d)
         desc(d->table, 2, BUFFER, 1, NEXT | IN, 1);
 }
 
+/* No number of segments or bytes ever ends it. */
+static void loop_of_nothing(struct driver *d)
+{
+        d->table[0].len = 0;
+        d->table[1].len = 0;
+        d->table[1].next = 0;
+        d->table[1].flags = NEXT;
+}
+
 static void not_ram(struct driver *d)
 {
         d->table[1].addr = 2 * REGION;
@@ -455,6 +464,7 @@ static void hostile_rings(void **state)
                 {"next", next_out_of_range},
                 {"loop of one", loop_of_one},
                 {"loop of two", loop_of_two},
+                {"loop of empty buffers", loop_of_nothing},
                 {"buffer that is no RAM", not_ram},
                 {"buffer that ends outside RAM", out_of_ram},
                 {"address that wraps", wrapping_address},
