@@ -20,6 +20,8 @@
 /* Compiled from the policy files beside the programs. */
 extern const struct jail_policy policy_blk_setup, policy_rng_setup;
 
+#define LOST "it hung or broke the protocol"
+
 #define DEVICE_INSIDE_ID(index) (2 + (index)) /* 1 is the VMM's */
 
 const struct device_role device_role_blk = {
@@ -116,7 +118,7 @@ int device_process_start(struct devices *d, struct device *dv, struct err *e)
         dv->start_time = process_start_time(dv->pid);
         dv->phase = DEVICE_BUILDING;
         dv->deadline_ms = clock_now_ms() + DEVICE_START_TIMEOUT_MS;
-        dv->is_up = false;
+        dv->is_up = dv->lost = false;
         dv->said[0] = '\0';
         return mapped_tell(dv, e);
 }
@@ -144,6 +146,20 @@ static int process_reap(struct device *dv)
         fd_closep(&dv->vmm_socket);
         fd_closep(&dv->own_socket);
         return status;
+}
+
+int device_process_blame(struct device *dv, int timeout_ms, struct err *e)
+{
+        struct pollfd p = {.fd = dv->pidfd, .events = POLLIN};
+        int status;
+
+        if (dv->pidfd < 0 || poll(&p, 1, timeout_ms) != 1)
+                return 0;
+        status = process_reap(dv);
+        if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) /* as the VMM's own end does it */
+                return 0;
+        (void)peer_died(dv->role->program, status, e);
+        return -ECHILD;
 }
 
 void device_process_end(struct device *dv)
@@ -225,7 +241,9 @@ static int process_over(struct devices *d, struct device *dv, int vmm_fd, const 
                 *e = *first;
                 return -ECHILD;
         }
-        if (WIFSIGNALED(status))
+        if (dv->lost && WIFEXITED(status))
+                say(dv, LOST);
+        else if (WIFSIGNALED(status))
                 say(dv, "signal %d", WTERMSIG(status));
         else
                 say(dv, "status %d", WEXITSTATUS(status));
@@ -234,6 +252,15 @@ static int process_over(struct devices *d, struct device *dv, int vmm_fd, const 
         d->news(d->ctx, dv, DEVICE_NEWS_DIED);
         next_try(d, dv, vmm_fd);
         return 0;
+}
+
+/* It has closed a channel, or lost one, and has reason to end: how it does tells more than that. */
+static void end_soon(struct device *dv)
+{
+        if (dv->phase == DEVICE_ENDING)
+                return;
+        dv->phase = DEVICE_ENDING;
+        dv->deadline_ms = clock_now_ms() + DEVICE_END_TIMEOUT_MS;
 }
 
 /* ---- messages ---- */
@@ -361,7 +388,9 @@ static int due(struct devices *d, struct device *dv, int vmm_fd, struct err *e)
                 start_again(d, dv, vmm_fd);
                 return 0;
         }
-        if (dv->phase == DEVICE_ENDING)
+        if (dv->lost)
+                say(dv, LOST);
+        else if (dv->phase == DEVICE_ENDING)
                 err_set(&late, -ETIMEDOUT, "end after closing its channel");
         else
                 err_set(&late, -ETIMEDOUT, "get ready within %d seconds", DEVICE_START_TIMEOUT_MS / 1000);
@@ -380,8 +409,7 @@ int device_process_handle(struct devices *d, struct device *dv, bool told, bool 
                 r = message_handle(d, dv, vmm_fd, &why);
                 if (r == -EPIPE) { /* how it ends tells more */
                         fd_closep(&dv->control_fd);
-                        dv->phase = DEVICE_ENDING;
-                        dv->deadline_ms = clock_now_ms() + DEVICE_END_TIMEOUT_MS;
+                        end_soon(dv);
                 } else if (r < 0) {
                         say(dv, "%s", why.text);
                         return process_over(d, dv, vmm_fd, &why, e);
@@ -390,13 +418,6 @@ int device_process_handle(struct devices *d, struct device *dv, bool told, bool 
         if (died)
                 return process_over(d, dv, vmm_fd, NULL, e);
         return device_process_is_due(dv, clock_now_ms()) ? due(d, dv, vmm_fd, e) : 0;
-}
-
-static bool has_died(const struct device *dv)
-{
-        struct pollfd p = {.fd = dv->pidfd, .events = POLLIN};
-
-        return poll(&p, 1, 0) == 1;
 }
 
 void device_process_lost(struct devices *d, struct device *dv, bool for_good, int vmm_fd)
@@ -411,8 +432,8 @@ void device_process_lost(struct devices *d, struct device *dv, bool for_good, in
         dv->asked = true;
         vmm_answer(dv, vmm_fd);
         /* Its socket is the VMM's no more, and there is no other: only a new process can serve it. */
-        if (dv->asked && dv->phase == DEVICE_UP && dv->vmm_socket < 0 && !has_died(dv)) {
-                say(dv, "it hung or broke the protocol");
-                device_process_kill(dv);
+        if (dv->asked && dv->phase == DEVICE_UP && dv->vmm_socket < 0) {
+                dv->lost = true;
+                end_soon(dv);
         }
 }

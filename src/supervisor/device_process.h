@@ -33,6 +33,10 @@ bool device_process_is_due(const struct device *dv, int64_t now_ms);
 /* The VMM has lost it; for_good: and does not want it back. */
 void device_process_lost(struct devices *d, struct device *dv, bool for_good, int vmm_fd);
 
+/* Waits timeout_ms for its end. Returns a negative errno and why, when it ended and was not killed with SIGKILL, else
+ * 0. */
+int device_process_blame(struct device *dv, int timeout_ms, struct err *e);
+
 /* Sends it a SIGKILL, if there is a process. */
 void device_process_kill(const struct device *dv);
 

@@ -6,6 +6,7 @@
 
 #include "base/beside.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "supervisor/device_process.h"
 #include "supervisor/disk.h"
 
@@ -166,6 +167,20 @@ int devices_lost(struct devices *d, const struct control_device *m, int vmm_fd, 
         if (m->index >= d->count)
                 return err_set(e, -EPROTO, "the VMM has lost device %u", m->index);
         device_process_lost(d, &d->list[m->index], m->failed != 0, vmm_fd);
+        return 0;
+}
+
+int devices_blame(struct devices *d, struct err *e)
+{
+        const int64_t end = clock_now_ms() + DEVICE_BLAME_MS;
+
+        for (size_t i = 0; i < d->count; i++) {
+                struct device *dv = &d->list[i];
+                int64_t left = end - clock_now_ms();
+
+                if (!dv->was_up && device_process_blame(dv, left > 0 ? (int)left : 0, e) < 0)
+                        return err_wrap(e, -ECHILD, "device %s", dv->id);
+        }
         return 0;
 }
 

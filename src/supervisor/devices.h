@@ -13,7 +13,8 @@
 #include "state/state.h"
 
 #define DEVICE_START_TIMEOUT_MS 30000 /* from clone to READY */
-#define DEVICE_END_TIMEOUT_MS   500   /* from its channel's end to its own */
+#define DEVICE_END_TIMEOUT_MS   200   /* from the end of its channel, or of that to the VMM, to its own */
+#define DEVICE_BLAME_MS         100   /* how long a process takes from the end of its sockets to its own */
 #define DEVICE_POLLS            (2 * VMM_DEVICES_MAX)
 
 /* One that dies often is started again later and later: from the DEVICE_DEATHS_FREE + 1st death within
@@ -31,7 +32,7 @@ enum device_phase {
         DEVICE_BUILDING, /* its jail */
         DEVICE_LOADING,  /* it has its configuration */
         DEVICE_UP,
-        DEVICE_ENDING, /* it has closed its channel, and is killed if it is still there at deadline_ms */
+        DEVICE_ENDING, /* a channel of it is closed, and it is killed if it is still there at deadline_ms */
         DEVICE_GIVEN_UP,
 };
 
@@ -57,6 +58,7 @@ struct device {
         unsigned int landlock_abi;
         bool is_up;          /* this process has been */
         bool was_up;         /* one of this run has been */
+        bool lost;           /* by the VMM, this process */
         bool asked;          /* the VMM waits for a socket */
         int64_t deadline_ms; /* of a phase before DEVICE_UP */
         unsigned int tries;  /* in a row without READY */
@@ -118,6 +120,12 @@ int devices_handle(struct devices *d, const struct pollfd *p, size_t count, int 
 /* The VMM says that it has lost a device (a hostile one may say so at any time), or given it up. Returns 0, or -EPROTO
  * for one that there is not. */
 int devices_lost(struct devices *d, const struct control_device *m, int vmm_fd, struct err *e);
+
+/*
+ * The VMM has failed before it ran: was it because a device's process, that was not up yet, ended by itself? Waits a
+ * moment for that to show. Returns 0 when there is none, else a negative errno and why.
+ */
+int devices_blame(struct devices *d, struct err *e);
 
 /* Kills and reaps every process of the run, which holds the VMM's end back until then. Can be called twice. */
 void devices_end(struct devices *d);

@@ -117,8 +117,11 @@ static int on_end(struct loop *l, const struct control_end *m, struct err *e)
 
 static int on_failed(const struct loop *l, const struct control_failed *m, struct err *e)
 {
-        int r = peer_failed("bulkhead-vmm", m, e);
+        int r = l->phase == LOADING ? devices_blame(l->run->start.devices, e) : 0;
 
+        if (r < 0)
+                return r;
+        r = peer_failed("bulkhead-vmm", m, e);
         /* The VMM knows no paths. */
         return e && e->status == STATUS_IMAGE ? err_wrap(e, r, "load %s", l->run->start.spec->kernel) : r;
 }
@@ -234,6 +237,10 @@ static int loop_step(struct loop *l, struct err *e)
         r = p[2].revents ? signal_handle(l, e) : 0;
         if (l->done) /* whatever the guest did meanwhile: a reset must not undo the operator's signal */
                 return r;
+        /* Before the VMM, which may fail because of one of them: that one has told before why. */
+        if (r == 0 && d->count > 0)
+                r = devices_handle(d, p + 3 + CONSOLE_POLLS, device_polls, l->phase == ENDING ? -1 : l->p.control_fd,
+                                   e);
         if (r == 0 && p[0].revents)
                 return on_exit_of_vmm(l, e);
         if (r == 0 && p[1].revents) {
@@ -241,9 +248,6 @@ static int loop_step(struct loop *l, struct err *e)
                 if (r > 0)
                         r = 0;
         }
-        if (r == 0 && d->count > 0)
-                r = devices_handle(d, p + 3 + CONSOLE_POLLS, device_polls, l->phase == ENDING ? -1 : l->p.control_fd,
-                                   e);
         return r;
 }
 

@@ -145,15 +145,16 @@ class Guest:
         return self.process.poll()
 
     def vmm(self):
-        """Pid of the VMM: the only child of the supervisor in another PID namespace."""
-        def is_inside(pid):
+        """Pid of the VMM: the only child of the supervisor that is the first in another PID namespace."""
+        def is_first_inside(pid):
             try:
-                return os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
-            except FileNotFoundError:
+                return (os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid") and
+                        proc.status(pid)["NSpid"].split()[-1] == "1")
+            except (FileNotFoundError, ProcessLookupError):
                 return False
 
         def child():
-            found = [pid for pid in proc.children(self.supervisor) if is_inside(pid)]
+            found = [pid for pid in proc.children(self.supervisor) if is_first_inside(pid)]
             return found[0] if len(found) == 1 else None
         pid = wait_until(child, 10, f"guest {self.name} has no VMM: {self.errors!r}")
         self._vmms.add(pid)
