@@ -95,6 +95,14 @@ def test_time_comes_from_kvm_clock_and_the_deadline_timer(machine):
     assert abs(int(machine.shell("date +%s")) - time.time()) < 60
 
 
+def test_pci_is_found_by_acpi_and_its_configuration_space_is_trusted(machine):
+    assert machine.shell("cat /sys/bus/pci/devices/0000:00:00.0/class").strip() == "0x060000"
+    log = machine.shell("dmesg | grep -E 'PCI|pci'")
+    assert "[mem 0xe0000000-0xe00fffff] reserved in E820" in log
+    assert "root bus resource [mem 0xd0000000-0xdfffffff window]" in log
+    assert "_OSC: OS now controls [PCIeCapability]" in log
+
+
 def test_interrupts_go_through_the_apics_and_none_is_lost(machine):
     before = machine.shell("cat /proc/interrupts")
     after = machine.shell("cat /proc/interrupts")
