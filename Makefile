@@ -55,6 +55,7 @@ bench: ## measure (see bench/README.md)
 	@$(MAKE) --no-print-directory compile
 	@bench/start.py
 	@bench/console.py
+	@bench/block.py
 
 install: all ## install; PREFIX is set by: meson setup --prefix /usr build; DESTDIR is obeyed
 	@meson install -C $(BUILD) --no-rebuild

@@ -7,7 +7,9 @@
  *           cpus=2     there is a second processor: it changes descriptors while the device reads them
  *           rounds=N   requests in that race (default 200)
  *           case=NAME  only that case
+ *           stray      instead of all cases, one that breaks what the others must not: the verdict is 10
  * Prints:   ring: NAME: REACTION     completed with a length and a disk's status, needs reset, ignored, or no request
+ *           ring: N rounds of a race, R resets
  *           ring: N cases, the device works
  * Verdicts: 0, 1 (no device), 3 (the second processor did not start), 10, 11, 12 (lib/hostile.h)
  * Needs:    at most 1 GiB of RAM, for lengths to be too long; for cpus=2 the in-kernel local APIC. Runs where ring 0
@@ -381,10 +383,14 @@ static void ap_main(void)
 
 static void race_requests(uint64_t indirect)
 {
+        unsigned int resets = 0;
+
         racing = 1;
         for (uint64_t round = 0; round < race_rounds; round++) {
-                if (virtio_status(&target.dev) & VIRTIO_NEEDS_RESET)
+                if (virtio_status(&target.dev) & VIRTIO_NEEDS_RESET) {
                         hostile_restart();
+                        resets++;
+                }
                 if (indirect)
                         submit_table((uint64_t)target.table, fill_table() * DESC, VIRTQ_INDIRECT);
                 else
@@ -395,6 +401,7 @@ static void race_requests(uint64_t indirect)
         racing = 2;
         while (racing != 0)
                 cpu_pause();
+        print("ring: %lu rounds of a race, %u resets\n", race_rounds, resets);
 }
 
 static const struct hostile_case cases[] = {
@@ -471,6 +478,15 @@ static const struct hostile_case cases[] = {
         {"indirect-zeroes", indirect_zeroes, 0},
 };
 
+static void stray(uint64_t len)
+{
+        submit_data(target.guarded, (uint32_t)len);
+}
+
+static const struct hostile_case strays[] = {
+        {"stray", stray, REQUEST},
+};
+
 static const struct hostile_case races[] = {
         {"race-descriptors", race_requests, 0},
         {"race-indirect", race_requests, 1},
@@ -485,6 +501,8 @@ unsigned int guest_main(const struct boot_info *boot)
         if (!hostile_init(boot, "ring", boot_option(boot, "disk"),
                           VIRTIO_F_INDIRECT_DESC | (boot_option(boot, "event") ? VIRTIO_F_EVENT_IDX : 0)))
                 return VERDICT_FAILED;
+        if (boot_option(boot, "stray"))
+                return hostile_run(boot, strays, 1);
         if (!alone) {
                 (void)lapic_enable(LAPIC_XAPIC);
                 smp_prepare(ap_main);

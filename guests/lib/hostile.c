@@ -242,6 +242,7 @@ static void lay_out_memory(const struct boot_info *boot)
         guard_here();
         (void)virtq_set_up(&target.q, &target.dev, 0, HOSTILE_QUEUE_SIZE);
         guard_here();
+        target.guarded = (uint64_t)guarded[0].start;
         target.data = heap_alloc(HOSTILE_DATA_BYTES, 4096);
         guard_here();
         target.table = heap_alloc(HOSTILE_TABLE_ENTRIES * sizeof(struct virtq_desc), 4096);

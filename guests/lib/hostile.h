@@ -42,6 +42,7 @@ struct hostile {
         volatile struct virtq_desc *table;  /* HOSTILE_TABLE_ENTRIES, for indirect descriptors; guarded */
         volatile struct blk_header *header; /* guarded */
         volatile uint8_t *status;           /* behind the header */
+        uint64_t guarded;                   /* an address that no case gives to the device */
         uint64_t ram_end;                   /* of RAM below 4 GiB */
         uint64_t passed_over;               /* RAM from here to ram_end is not checked */
         bool submitted;                     /* by the case, with hostile_submit() */
