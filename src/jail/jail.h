@@ -30,6 +30,7 @@ struct jail_limits {
         uint64_t open_files;      /* RLIMIT_NOFILE: one more than the highest fd */
         uint64_t processes;       /* RLIMIT_NPROC */
         uint64_t file_size_bytes; /* RLIMIT_FSIZE: also what a memfd may be sized to */
+        uint64_t locked_bytes;    /* RLIMIT_MEMLOCK */
 };
 
 struct jail_request {

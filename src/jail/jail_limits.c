@@ -43,7 +43,7 @@ static int limits_set(const struct jail_limits *l, struct err *e)
                 {RLIMIT_NOFILE, l->open_files, "RLIMIT_NOFILE"},
                 {RLIMIT_NPROC, l->processes, "RLIMIT_NPROC"},
                 {RLIMIT_FSIZE, l->file_size_bytes, "RLIMIT_FSIZE"},
-                {RLIMIT_MEMLOCK, 0, "RLIMIT_MEMLOCK"},
+                {RLIMIT_MEMLOCK, l->locked_bytes, "RLIMIT_MEMLOCK"},
                 {RLIMIT_MSGQUEUE, 0, "RLIMIT_MSGQUEUE"},
                 {RLIMIT_SIGPENDING, 64, "RLIMIT_SIGPENDING"},
                 {RLIMIT_NICE, 0, "RLIMIT_NICE"},

@@ -22,6 +22,11 @@ extern const struct jail_policy policy_blk_setup, policy_rng_setup;
 
 #define LOST "it hung or broke the protocol"
 
+/* How long the end of what a dead process left under way is waited for: at the guest's end; between two looks, else. */
+#define CHANNEL_END_TRIES  50
+#define CHANNEL_END_TRY_MS 100
+#define CHANNEL_LOOK_MS    10
+
 #define DEVICE_INSIDE_ID(index) (2 + (index)) /* 1 is the VMM's */
 
 const struct device_role device_role_blk = {
@@ -31,6 +36,7 @@ const struct device_role device_role_blk = {
         .policy = &policy_blk_setup,
         .tasks = 1 + 32, /* io_uring's workers */
         .file_size_bytes = RLIM_INFINITY,
+        .locked_bytes = DEVICE_BLK_LOCKED_BYTES,
 };
 
 const struct device_role device_role_rng = {
@@ -99,7 +105,8 @@ int device_process_start(struct devices *d, struct device *dv, struct err *e)
                 .limits = {.open_files = DEVICE_FD_LIMIT,
                            /* It is per id: who has but one shares it with the VMM. */
                            .processes = jail->own_ids ? dv->role->tasks : jail->tasks,
-                           .file_size_bytes = dv->role->file_size_bytes},
+                           .file_size_bytes = dv->role->file_size_bytes,
+                           .locked_bytes = dv->role->locked_bytes},
                 .policy = dv->role->policy,
         };
         int r;
@@ -131,13 +138,46 @@ void device_process_kill(const struct device *dv)
                 (void)sys_pidfd_send_signal(dv->pidfd, SIGKILL); /* dead already: that is what we want */
 }
 
+/*
+ * What a dead process had asked of the kernel may still be under way, on its disk and into the guest's RAM: until it is
+ * not, its io_uring holds the channel (devices/blk/README.md), and the disk's lock. Has the last one's channel ended?
+ */
+static bool channel_ended(struct device *dv)
+{
+        union control_message m;
+        int r = -EPIPE;
+
+        while (dv->ending_fd >= 0) {
+                r = control_receive(dv->ending_fd, &m);
+                if (r == -EAGAIN)
+                        return false;
+                if (r < 0 && r != -EPROTO)
+                        fd_closep(&dv->ending_fd);
+        }
+        return true;
+}
+
+/* A disk that does not answer any more is given up on. */
+static void channel_wait(struct device *dv)
+{
+        for (int i = 0; i < CHANNEL_END_TRIES && !channel_ended(dv); i++) {
+                struct pollfd p = {.fd = dv->ending_fd, .events = POLLIN};
+
+                (void)poll(&p, 1, CHANNEL_END_TRY_MS);
+        }
+        fd_closep(&dv->ending_fd);
+}
+
 /* Returns the wait status, 0 when there was no process. */
 static int process_reap(struct device *dv)
 {
         int status = 0;
 
         device_process_kill(dv);
-        fd_closep(&dv->control_fd);
+        if (dv->control_fd >= 0) {
+                fd_closep(&dv->ending_fd);
+                dv->ending_fd = TAKE_FD(dv->control_fd);
+        }
         if (dv->pid > 0)
                 while (waitpid(dv->pid, &status, 0) < 0 && errno == EINTR)
                         ;
@@ -165,6 +205,7 @@ int device_process_blame(struct device *dv, int timeout_ms, struct err *e)
 void device_process_end(struct device *dv)
 {
         (void)process_reap(dv);
+        channel_wait(dv);
         if (dv->phase != DEVICE_GIVEN_UP)
                 dv->phase = DEVICE_OFF;
 }
@@ -359,6 +400,10 @@ static void start_again(struct devices *d, struct device *dv, int vmm_fd)
 
         if (is_ending(vmm_fd)) {
                 dv->phase = DEVICE_OFF;
+                return;
+        }
+        if (!channel_ended(dv)) {
+                dv->deadline_ms = clock_now_ms() + CHANNEL_LOOK_MS;
                 return;
         }
         r = device_process_connect(dv, &e);

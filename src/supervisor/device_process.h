@@ -11,6 +11,7 @@ struct device_role {
         const struct jail_policy *policy; /* from the last stage of the jail to READY */
         uint64_t tasks;                   /* threads of the program and of the kernel's on its behalf */
         uint64_t file_size_bytes;         /* RLIMIT_FSIZE: a disk may be written anywhere */
+        uint64_t locked_bytes;            /* RLIMIT_MEMLOCK */
 };
 
 extern const struct device_role device_role_blk, device_role_rng;

@@ -30,6 +30,7 @@ static struct device *device_add(struct devices *d, const struct device_role *ro
                 .pid = -1,
                 .pidfd = -1,
                 .control_fd = -1,
+                .ending_fd = -1,
                 .vmm_socket = -1,
                 .own_socket = -1,
         };

@@ -52,6 +52,7 @@ struct device {
         pid_t pid;
         uint64_t start_time; /* of that process, see struct process_id */
         int pidfd, control_fd;
+        int ending_fd;  /* the channel of the process before, while something of it may be under way */
         int vmm_socket; /* the VMM's end of the vhost-user socket, until it is sent */
         int own_socket; /* the process's end, until it has it */
         uint64_t layers;

@@ -183,8 +183,10 @@ static uint64_t file_size_most(const struct layer_claim *claim)
 static enum layer_found find_limits(const struct layer_claim *claim, const struct inspect_facts *f,
                                     struct layer_view *v)
 {
+        const bool disk = claim->device && claim->device->type == VIRTIO_ID_BLOCK;
         const uint64_t most[LIMIT_COUNT] = {
                 [LIMIT_FSIZE] = file_size_most(claim),
+                [LIMIT_MEMLOCK] = disk ? DEVICE_BLK_LOCKED_BYTES : 0,
                 [LIMIT_NOFILE] = claim->device ? DEVICE_FD_LIMIT : VMM_FD_LIMIT,
                 [LIMIT_NPROC] = INSPECT_THREADS_MAX,
         }; /* the others: 0 */
