@@ -29,6 +29,7 @@ struct world {
         uint64_t frozen_features;
         bool routed[VECTORS]; /* as vector_changed() said */
         struct msix_message routes[VECTORS];
+        bool msix_enabled; /* before the access */
         uint16_t queue_vectors[QUEUES_MAX];
         uint32_t pending;
 };
@@ -79,7 +80,7 @@ static void on_vector_changed(void *ctx, unsigned int vector)
         MUST(ctx == &w && vector < w.v.msix.count);
         routed = msix_get(&w.v.msix, vector, &now);
         MUST(routed != w.routed[vector] || now.address != w.routes[vector].address ||
-             now.data != w.routes[vector].data);
+             now.data != w.routes[vector].data || w.v.msix.enabled != w.msix_enabled);
         w.routed[vector] = routed;
         w.routes[vector] = now;
 }
@@ -172,6 +173,7 @@ static void check(void)
         if (w.running)
                 check_frozen();
         check_interrupts();
+        w.msix_enabled = w.v.msix.enabled;
 }
 
 /* ---- guest and device ---- */
