@@ -26,6 +26,7 @@
 #define SPEC_ID_MAX          21 /* with the zero: VIRTIO_BLK_ID_BYTES is 20 */
 #define SPEC_QUEUES_MAX      16 /* of one device: vmm_fds.h has room for as many */
 #define SPEC_RNG_ID          "rng"
+#define SPEC_RNG_BYTES_PER_S (8ULL << 20) /* what the entropy device gives: some percent of a processor */
 #define SPEC_DEFAULT_CMDLINE "console=ttyS0 panic=-1"
 #define SPEC_DEFAULT_MEMORY  (512ULL << 20)
 

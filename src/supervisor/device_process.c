@@ -312,6 +312,7 @@ static int on_jailed(struct devices *d, struct device *dv, const struct control_
                 .head = CONTROL_HEADER(CONTROL_DEVICE_CONFIG, sizeof(c)),
                 .required_layers = d->jail.required_layers & PEER_SEAL_LAYERS,
                 .queues = dv->queues,
+                .rng_bytes_per_s = SPEC_RNG_BYTES_PER_S,
         };
         int r;
 
