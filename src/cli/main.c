@@ -21,6 +21,7 @@ static const struct {
         {"audit", cmd_audit, "examine every KVM guest of this host, whoever started it", false},
         {"doctor", cmd_doctor, "tell whether this host can run guests", true},
         {"kill", cmd_kill, "end a guest, or press its power button", true},
+        {"resize", cmd_resize, "make a disk of a running guest larger", true},
         {"version", cmd_version, "print the version", true},
 };
 

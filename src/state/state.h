@@ -13,6 +13,7 @@
  *     guests/NAME/cgroup -> BASE
  *                             a symbolic link: the delegated cgroup below which an ordinary user's guest has its own
  *                             (the jail mounts its root over this directory in its own mount namespace)
+ *     guests/NAME/requests    the supervisor's socket for requests (spec/request.h), of a guest with disks
  *     ids/SLOT -> NAME        a symbolic link: which guest owns which block of ids
  *
  * A guest exists while its lock is held. What a killed supervisor leaves behind is swept by the next command.

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "spec/request.h"
 #include "state/state.h"
 
 #define STATE_NEW    "state.new"
@@ -159,7 +160,7 @@ int state_guest_take_dead(struct state_dir *d, const char *name, struct state_gu
 
 void state_guest_drop(struct state_dir *d, const char *name, struct state_guest *g)
 {
-        static const char *const files[] = {"state", STATE_NEW, "attested", ATTESTED_NEW, "cgroup"};
+        static const char *const files[] = {"state", STATE_NEW, "attested", ATTESTED_NEW, "cgroup", REQUEST_SOCKET};
 
         /* A file that is not there needs no removal, and the directory's own removal tells of one that stays. */
         for (size_t i = 0; i < ARRAY_LEN(files); i++)

@@ -20,6 +20,8 @@
 /* Compiled from the policy files beside the programs. */
 extern const struct jail_policy policy_blk_setup, policy_rng_setup;
 
+#define ERRNO_MAX 4096
+
 #define LOST "it hung or broke the protocol"
 
 /* How long the end of what a dead process left under way is waited for: at the guest's end; between two looks, else. */
@@ -271,6 +273,10 @@ static int process_over(struct devices *d, struct device *dv, int vmm_fd, const 
         const bool was_up = dv->was_up, up = dv->is_up;
         int status = process_reap(dv);
 
+        if (dv->resizing) {
+                dv->resizing = false;
+                d->resized(d->ctx, dv, -ECHILD);
+        }
         if (is_ending(vmm_fd)) {
                 dv->phase = DEVICE_OFF;
                 return 0;
@@ -366,6 +372,30 @@ static int on_ready(struct devices *d, struct device *dv, const struct control_r
         return 0;
 }
 
+int device_process_resize(struct device *dv, uint64_t bytes, struct err *e)
+{
+        const struct control_resize m = {.head = CONTROL_HEADER(CONTROL_RESIZE, sizeof(m)), .bytes = bytes};
+        int r = control_send(dv->control_fd, &m);
+
+        dv->resizing = r == 0;
+        return r < 0 ? err_set(e, r, "tell the process of the disk %s", dv->id) : 0;
+}
+
+static void resized(struct devices *d, struct device *dv, int result)
+{
+        dv->resizing = false;
+        d->resized(d->ctx, dv, result);
+}
+
+static int on_resized(struct devices *d, struct device *dv, const struct control_resize *m, struct err *e)
+{
+        if (!dv->resizing)
+                return err_set(e, -EPROTO, "it answers what it was not asked");
+        /* Any other number means nothing. */
+        resized(d, dv, m->result == 0 ? 0 : m->result < 0 && m->result > -ERRNO_MAX ? m->result : -EPROTO);
+        return 0;
+}
+
 /* One message. Returns 1 when there was one, 0 when there is none now, or a negative errno: its end. */
 static int message_handle(struct devices *d, struct device *dv, int vmm_fd, struct err *e)
 {
@@ -382,6 +412,9 @@ static int message_handle(struct devices *d, struct device *dv, int vmm_fd, stru
                 break;
         case CONTROL_READY:
                 r = on_ready(d, dv, &m.ready, vmm_fd, e);
+                break;
+        case CONTROL_RESIZED:
+                r = on_resized(d, dv, &m.resize, e);
                 break;
         case CONTROL_FAILED:
                 r = peer_failed(dv->role->program, &m.failed, e);

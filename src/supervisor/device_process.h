@@ -34,6 +34,9 @@ bool device_process_is_due(const struct device *dv, int64_t now_ms);
 /* The VMM has lost it; for_good: and does not want it back. */
 void device_process_lost(struct devices *d, struct device *dv, bool for_good, int vmm_fd);
 
+/* Tells it that its disk has another size. Returns 0 or a negative errno. */
+int device_process_resize(struct device *dv, uint64_t bytes, struct err *e);
+
 /* Waits timeout_ms for its end. Returns a negative errno and why, when it ended and was not killed with SIGKILL, else
  * 0. */
 int device_process_blame(struct device *dv, int timeout_ms, struct err *e);

@@ -107,7 +107,7 @@ int devices_connect(struct devices *d, const struct device_jail *jail, struct er
                 if (r < 0)
                         return r;
                 dv->phase = DEVICE_OFF;
-                dv->was_up = dv->asked = false;
+                dv->was_up = dv->asked = dv->resizing = false;
                 dv->tries = dv->deaths = 0;
         }
         return 0;
@@ -169,6 +169,26 @@ int devices_lost(struct devices *d, const struct control_device *m, int vmm_fd, 
                 return err_set(e, -EPROTO, "the VMM has lost device %u", m->index);
         device_process_lost(d, &d->list[m->index], m->failed != 0, vmm_fd);
         return 0;
+}
+
+int devices_resize(struct devices *d, const char *id, uint64_t bytes, const struct device **ret, struct err *e)
+{
+        for (size_t i = 0; i < d->count; i++) {
+                struct device *dv = &d->list[i];
+                int r;
+
+                if (!dv->disk || strcmp(dv->id, id) != 0)
+                        continue;
+                if (dv->phase != DEVICE_UP || dv->resizing)
+                        return err_bad(e, STATUS_FAILURE, "the disk %s is not ready; try again", id);
+                r = disk_grow(dv->disk, dv->resource_fd, bytes, e);
+                if (r == 0)
+                        r = device_process_resize(dv, bytes, e);
+                if (r == 0)
+                        *ret = dv;
+                return r;
+        }
+        return err_bad(e, STATUS_USAGE, "the guest has no disk \"%s\"", id);
 }
 
 int devices_blame(struct devices *d, struct err *e)

@@ -61,6 +61,7 @@ struct device {
         bool was_up;         /* one of this run has been */
         bool lost;           /* by the VMM, this process */
         bool asked;          /* the VMM waits for a socket */
+        bool resizing;       /* it has been told its new size and has not answered */
         int64_t deadline_ms; /* of a phase before DEVICE_UP */
         unsigned int tries;  /* in a row without READY */
         unsigned int deaths; /* in the window that started at window_ms */
@@ -89,6 +90,8 @@ struct devices {
         struct jail_namespaces namespaces;
         /* Something about d has changed that the operator or the state file should know. */
         void (*news)(void *ctx, const struct device *d, enum device_news news);
+        /* A device has answered devices_resize(), or can no more: result is 0 or a negative errno. */
+        void (*resized)(void *ctx, const struct device *d, int result);
         void *ctx;
 };
 
@@ -121,6 +124,12 @@ int devices_handle(struct devices *d, const struct pollfd *p, size_t count, int 
 /* The VMM says that it has lost a device (a hostile one may say so at any time), or given it up. Returns 0, or -EPROTO
  * for one that there is not. */
 int devices_lost(struct devices *d, const struct control_device *m, int vmm_fd, struct err *e);
+
+/*
+ * Gives the disk with this id a new size: a file grows, a block device must have grown. Returns 0 and *ret, the device
+ * whose resized() is to come, or a negative errno (STATUS_USAGE when it cannot be had so).
+ */
+int devices_resize(struct devices *d, const char *id, uint64_t bytes, const struct device **ret, struct err *e);
 
 /*
  * The VMM has failed before it ran: was it because a device's process, that was not up yet, ended by itself? Waits a

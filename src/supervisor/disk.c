@@ -2,7 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <linux/fs.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -131,4 +135,46 @@ int disk_refuse(const struct disk_spec *d, const struct state_resource *resource
         err_hint(e, d->read_only ? "it can be shared only while nobody writes it"
                                  : "it can be shared only by guests that all have it read-only");
         return -EBUSY;
+}
+
+static int size_ask(int fd, uint64_t *ret_bytes, bool *ret_is_file)
+{
+        struct stat st;
+
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        *ret_is_file = S_ISREG(st.st_mode);
+        *ret_bytes = (uint64_t)st.st_size;
+        if (!*ret_is_file && ioctl(fd, BLKGETSIZE64, ret_bytes) < 0)
+                return -errno;
+        return 0;
+}
+
+int disk_grow(const struct disk_spec *d, int fd, uint64_t bytes, struct err *e)
+{
+        struct rlimit most;
+        uint64_t now = 0;
+        bool is_file = false;
+        int r = size_ask(fd, &now, &is_file);
+
+        if (r < 0)
+                return err_set(e, r, "ask for the size of the disk %s", d->id);
+        if (bytes % 512 != 0 || bytes > INT64_MAX)
+                return err_bad(e, STATUS_USAGE, "the size of a disk must be a multiple of 512 bytes");
+        if (bytes < now)
+                return err_bad(e, STATUS_USAGE, "the disk %s has %" PRIu64 " bytes and cannot be made smaller", d->id,
+                               now);
+        if (bytes == now)
+                return 0;
+        if (!is_file)
+                return err_bad(e, STATUS_USAGE, "the block device of the disk %s has only %" PRIu64 " bytes", d->id,
+                               now);
+        if (d->read_only)
+                return err_bad(e, STATUS_USAGE, "the disk %s is read-only", d->id);
+        /* Beyond it the kernel would send a signal (getrlimit(2)). */
+        if (getrlimit(RLIMIT_FSIZE, &most) < 0)
+                return err_set(e, -errno, "ask how large a file may be");
+        if (bytes > most.rlim_cur)
+                return err_set(e, -EFBIG, "make the disk %s larger", d->id);
+        return ftruncate(fd, (off_t)bytes) < 0 ? err_set(e, -errno, "make the disk %s larger", d->id) : 0;
 }

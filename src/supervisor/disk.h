@@ -21,6 +21,10 @@
  */
 int disk_open(const struct disk_spec *d, int *ret_fd, struct state_resource *ret_resource, struct err *e);
 
+/* Makes a file as long as that; a block device must be already. Never makes one shorter. Returns 0 or a negative errno
+ * (STATUS_USAGE: not such a size, or a disk that is only read). */
+int disk_grow(const struct disk_spec *d, int fd, uint64_t bytes, struct err *e);
+
 /* Fills e for a disk that is in use: by whom, if that is a guest in dir other than own. Returns -EBUSY. */
 int disk_refuse(const struct disk_spec *d, const struct state_resource *resource, const struct state_dir *dir,
                 const char *own, struct err *e);

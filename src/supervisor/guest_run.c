@@ -202,16 +202,19 @@ static int on_exit_of_vmm(struct loop *l, struct err *e)
         return l->phase == ENDING ? 0 : peer_died("bulkhead-vmm", status, e);
 }
 
+/* The VMM, its channel, signals; the console; requests. */
+#define FIXED_POLLS (3 + CONSOLE_POLLS + REQUESTS_POLLS)
+
 static int loop_step(struct loop *l, struct err *e)
 {
         struct devices *d = l->run->start.devices;
-        struct pollfd p[3 + CONSOLE_POLLS + DEVICE_POLLS] = {
+        struct pollfd p[FIXED_POLLS + DEVICE_POLLS] = {
                 {.fd = l->p.pidfd, .events = POLLIN},
                 {.fd = l->p.control_fd, .events = POLLIN},
                 {.fd = l->run->signal_fd, .events = POLLIN},
         };
         int64_t left = l->deadline_ms == INT64_MAX ? -1 : l->deadline_ms - clock_now_ms();
-        const size_t device_polls = devices_poll(d, p + 3 + CONSOLE_POLLS);
+        const size_t device_polls = devices_poll(d, p + FIXED_POLLS);
         int r, wait_ms, due_ms;
 
         if (l->deadline_ms != INT64_MAX && left <= 0) {
@@ -223,10 +226,13 @@ static int loop_step(struct loop *l, struct err *e)
         wait_ms = console_prepare(l->run->console, p + 3);
         if (wait_ms < 0 || (left >= 0 && left < wait_ms))
                 wait_ms = (int)left;
+        due_ms = requests_prepare(l->run->requests, p + 3 + CONSOLE_POLLS, clock_now_ms());
+        if (due_ms >= 0 && (wait_ms < 0 || due_ms < wait_ms))
+                wait_ms = due_ms;
         due_ms = d->count > 0 ? devices_wait_ms(d, clock_now_ms()) : -1;
         if (due_ms >= 0 && (wait_ms < 0 || due_ms < wait_ms))
                 wait_ms = due_ms;
-        if (poll(p, 3 + CONSOLE_POLLS + device_polls, wait_ms) < 0)
+        if (poll(p, FIXED_POLLS + device_polls, wait_ms) < 0)
                 return errno == EINTR ? 0 : err_set(e, -errno, "wait for the guest");
         console_handle(l->run->console, p + 3);
         if (l->run->console->leave) {
@@ -239,8 +245,8 @@ static int loop_step(struct loop *l, struct err *e)
                 return r;
         /* Before the VMM, which may fail because of one of them: that one has told before why. */
         if (r == 0 && d->count > 0)
-                r = devices_handle(d, p + 3 + CONSOLE_POLLS, device_polls, l->phase == ENDING ? -1 : l->p.control_fd,
-                                   e);
+                r = devices_handle(d, p + FIXED_POLLS, device_polls, l->phase == ENDING ? -1 : l->p.control_fd, e);
+        requests_handle(l->run->requests, p + 3 + CONSOLE_POLLS, d);
         if (r == 0 && p[0].revents)
                 return on_exit_of_vmm(l, e);
         if (r == 0 && p[1].revents) {

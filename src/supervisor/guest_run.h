@@ -5,6 +5,7 @@
 
 #include "state/state.h"
 #include "supervisor/console.h"
+#include "supervisor/requests.h"
 #include "supervisor/vmm_process.h"
 
 enum run_reason {
@@ -26,6 +27,7 @@ struct run_result {
 struct guest_run {
         struct vmm_start start;
         struct console *console;
+        struct requests *requests;
         int signal_fd;            /* SIGINT, SIGTERM, SIGHUP, SIGUSR1 (power button), SIGCHLD not */
         uint64_t required_layers; /* the start is refused without them */
         /* Called when the VMM has been sent its configuration: nothing more is set up from outside, and there is

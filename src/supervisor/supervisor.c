@@ -33,6 +33,7 @@ struct supervisor {
         struct jail_cgroup cgroup;
         struct resources resources;
         struct devices devices;
+        struct requests requests;
         struct console console;
         int signal_fd;
         bool slot_taken, cgroup_made, swept, narrowed, told;
@@ -164,6 +165,8 @@ static int prepare(struct supervisor *s, struct err *e)
                 r = resources_open(s->spec, &s->resources, e);
         if (r == 0)
                 r = devices_open(&s->devices, s->spec, &s->dir, e);
+        if (r == 0 && s->spec->disk_count > 0)
+                r = requests_open(&s->requests, s->guest.dir_fd, e);
         /* The cgroup first: making it proves that nothing is left of a dead guest of this name, whose ids it may get.
          */
         if (r == 0)
@@ -244,6 +247,13 @@ static void on_device(void *ctx, const struct device *d, enum device_news news)
                 (void)state_rewrite(&s->guest, &s->state, NULL);
 }
 
+static void on_resized(void *ctx, const struct device *d, int result)
+{
+        struct supervisor *s = ctx;
+
+        requests_answered(&s->requests, d, result);
+}
+
 /* The guest is up: tell the world about it. */
 static int on_ready(void *ctx, const struct vmm_process *p, struct err *e)
 {
@@ -289,6 +299,7 @@ static int run_until_end(struct supervisor *s, struct run_result *result, struct
                           .devices = &s->devices,
                           .mapper = s->mapper.pid > 0 ? &s->mapper : NULL},
                 .console = &s->console,
+                .requests = &s->requests,
                 .signal_fd = s->signal_fd,
                 .required_layers = required_layers(s->spec),
                 .configured = on_configured,
@@ -346,6 +357,7 @@ static int release(struct supervisor *s, struct err *e)
         sweep(s); /* where the start failed before it came to that */
         state_new_close(&s->state_new);
         console_fini(&s->console);
+        requests_close(&s->requests);
         devices_close(&s->devices);
         resources_close(&s->resources);
         id_mapper_stop(&s->mapper);
@@ -374,6 +386,7 @@ int supervise(const struct guest_spec *spec, struct err *e)
                 .resources = RESOURCES_INIT,
                 .mapper = ID_MAPPER_INIT,
                 .signal_fd = -1,
+                .requests = REQUESTS_INIT,
         };
         struct run_result result = {.reason = RUN_FAILED};
         int r, status;
@@ -381,6 +394,7 @@ int supervise(const struct guest_spec *spec, struct err *e)
         console_init(&s.console);
         devices_init(&s.devices);
         s.devices.news = on_device;
+        s.devices.resized = on_resized;
         s.devices.ctx = &s;
         r = prepare(&s, e);
         if (r == 0)

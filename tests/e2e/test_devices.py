@@ -8,14 +8,16 @@ import json
 import os
 import shutil
 import signal
+import socket
 import stat as stat_module
 import struct
+import subprocess
 
 import pytest
 
 import proc
-from bulkhead import BUILD, GUESTS, PROGRAM, Guests, Status, command, needs_kvm
-from host import Host, wait_until
+from bulkhead import BUILD, PROGRAM, Guests, Status, command, needs_kvm
+from host import STATE, Host, wait_until
 
 pytestmark = [pytest.mark.both, needs_kvm]
 
@@ -396,3 +398,87 @@ def test_a_read_only_disk_is_opened_so(guests, tmp_path):
     with open(f"/proc/{pid}/fdinfo/{RESOURCE}", encoding="ascii") as f:
         flags = int(next(line for line in f if line.startswith("flags:")).split()[1], 8)
     assert flags & os.O_ACCMODE == os.O_RDONLY
+
+
+# ---- another size ----
+
+
+@pytest.fixture
+def grown(guests, tmp_path):
+    disk = image(tmp_path)
+    guest = guests.start("hlt", "--disk", disk, "--disk", f"{image(tmp_path, 'second.img')},ro,id=second", "--rng")
+    guest.wait_output(rb"halted\n")
+    return guest, disk
+
+
+@needs_blk
+def test_a_file_grows(grown):
+    guest, disk = grown
+    r = command("resize", guest.name, "disk0", "4M")
+    assert (r.returncode, r.stderr) == (Status.OK, b"")
+    assert disk.stat().st_size == 4 << 20
+    assert command("resize", guest.name, "disk0", "4M").returncode == Status.OK  # as it is
+    assert guest.status_now() is None and restarts(guest, "disk0") == 0
+
+
+@needs_blk
+@pytest.mark.parametrize("device, size, text", [
+    ("disk0", "512K", b"cannot be made smaller"), ("disk0", "1048577", b"multiple of 512"), ("second", "4M", b"read-only"),
+    ("disk9", "4M", b'no disk "disk9"'), ("rng", "4M", b'no disk "rng"'), ("disk0", "0", b"not a size"),
+    ("disk0", "x", b"not a size"), ("disk0", "9223372036854775808", b"multiple of 512"), ("d" * 30, "4M", b"no disk")])
+def test_what_is_no_new_size(grown, device, size, text):
+    guest, disk = grown
+    r = command("resize", guest.name, device, size)
+    assert r.returncode == Status.USAGE and text in r.stderr
+    assert disk.stat().st_size == 1 << 20 and guest.status_now() is None
+
+
+@needs_blk
+def test_a_size_that_no_file_can_have(grown):
+    guest, _ = grown
+    r = command("resize", guest.name, "disk0", str((1 << 63) - 512))
+    assert r.returncode == Status.FAILURE and b"make the disk disk0 larger" in r.stderr
+    assert guest.status_now() is None
+
+
+@needs_blk
+def test_a_process_that_does_not_answer(grown):
+    guest, _ = grown
+    pid = devices(guest)["disk0"]
+    os.kill(pid, signal.SIGSTOP)
+    asking = [subprocess.Popen([PROGRAM, "resize", guest.name, "disk0", "4M"], stderr=subprocess.PIPE)]
+    wait_until(lambda: "T" in proc.stat(pid)[3], 5, "the process is not stopped")
+    os.kill(pid, signal.SIGKILL)
+    _, errors = asking[0].communicate(timeout=30)
+    assert asking[0].returncode in (Status.OK, Status.FAILURE), errors
+    wait_until(lambda: restarts(guest, "disk0") == 1, 10, "not started again")
+    assert command("resize", guest.name, "disk0", "8M").returncode == Status.OK
+
+
+def test_who_has_no_disk_has_nothing_to_resize(guests):
+    guest = guests.start("hlt")
+    guest.wait_output(rb"halted\n")
+    r = command("resize", guest.name, "disk0", "4M")
+    assert r.returncode == Status.USAGE and b"has no disk" in r.stderr
+    assert command("resize", "nobody", "disk0", "4M").returncode == Status.NAME
+
+
+@needs_blk
+@pytest.mark.parametrize("request_bytes", [b"", b"x", b"x" * 40, b"x" * 4096])
+def test_nonsense_is_no_request(grown, request_bytes):
+    guest, disk = grown
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.connect(str(STATE / "guests" / guest.name / "requests"))
+        s.settimeout(10)
+        s.send(request_bytes)
+        answer = s.recv(4096)
+        assert not answer or b"does not know such a request" in answer
+    assert command("resize", guest.name, "disk0", "4M").returncode == Status.OK
+
+
+@needs_blk
+def test_who_says_nothing_holds_the_next_one_up_for_a_while_only(grown):
+    guest, _ = grown
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.connect(str(STATE / "guests" / guest.name / "requests"))
+        assert command("resize", guest.name, "disk0", "4M").returncode == Status.OK

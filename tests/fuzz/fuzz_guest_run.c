@@ -481,7 +481,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
         static const struct jail_ids ids = {.uid = 0x70000000, .gid = 0x70000000, .count = JAIL_IDS_PER_GUEST};
         static struct resources resources;
-        static struct devices devices; /* none: their processes have a target of their own */
+        static struct requests requests; /* none */
+        static struct devices devices;   /* none: their processes have a target of their own */
         struct guest_spec spec;
         struct guest_run run;
         struct run_result result = {0};
@@ -492,6 +493,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         guest_spec_init(&spec);
         resources = RESOURCES_INIT;
         devices_init(&devices);
+        requests = REQUESTS_INIT;
         world = (struct world){.script = {data, len}, .control = -1, .console = -1, .exited = -1, .now_ms = 1000};
         how = read_u8(&world.script);
         world.starts = (how & 0x0f) != 0x0f;
@@ -505,6 +507,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         run = (struct guest_run){
                 .start = {.spec = &spec, .resources = &resources, .staging_dir = "/", .ids = &ids, .devices = &devices},
                 .console = console_new(),
+                .requests = &requests,
                 .signal_fd = world.signals[0],
                 .required_layers = world.required,
                 .configured = configured,
