@@ -18,7 +18,7 @@
 #define POLICY_CONDITIONS_MAX    8   /* in one pair of brackets */
 #define POLICY_CALL_MAX          32  /* bytes of a call's name, with the zero */
 #define POLICY_TEXT_MAX          256 /* bytes of a condition list or a reason, with the zero */
-#define POLICY_FILES_MAX         32  /* policy files and headers read for one role */
+#define POLICY_FILES_MAX         64  /* policy files and headers read for one role */
 #define POLICY_PATH_MAX          512 /* bytes, with the zero */
 #define POLICY_INCLUDE_DEPTH_MAX 8   /* files open at once */
 #define POLICY_FILE_BYTES_MAX    65536
