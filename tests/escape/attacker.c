@@ -22,7 +22,7 @@
 #include "spec/control.h"
 #include "spec/vmm_fds.h"
 
-extern const struct jail_policy policy_vmm_main;
+extern const struct jail_policy policy_vmm_main, policy_vmm_main_devices;
 
 static char words[SPEC_CMDLINE_MAX]; /* the command line, cut at its blanks: the target points into it */
 static struct attempt_target target = {.vm = VMM_FD_VM};
@@ -118,7 +118,7 @@ void leave_out_after_filter(const struct jail_policy *policy)
 
         if (!attempt && !attack)
                 return;
-        meet((policy == &policy_vmm_main) == by_main);
+        meet((policy == &policy_vmm_main || policy == &policy_vmm_main_devices) == by_main);
         escape_say("escape: begin\n");
         if (attack)
                 control_attack(attack);

@@ -22,6 +22,6 @@ void leave_out_narrowing(bool now);
 /*
  * For tests that link a program of their own from these parts and define it: called by the thread that has just
  * installed a filter, or has left one out, with that filter. In bulkhead-vmm these are policy_vmm_main and
- * policy_vmm_vcpu, each thread's last step before it meets the others and the guest runs.
+ * policy_vmm_vcpu, or with devices policy_vmm_main_devices and policy_vmm_vcpu_devices, each thread's last step before it meets the others and the guest runs.
  */
 void leave_out_after_filter(const struct jail_policy *policy);

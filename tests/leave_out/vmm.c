@@ -11,7 +11,7 @@
 #include "spec/control.h"
 #include "spec/vmm_fds.h"
 
-extern const struct jail_policy policy_vmm_main, policy_vmm_vcpu;
+extern const struct jail_policy policy_vmm_main, policy_vmm_main_devices;
 
 /* It cannot speak, so it runs only under a supervisor that did. */
 int __real_main(void);
@@ -46,8 +46,8 @@ int __real_jail_seccomp_install(const struct jail_policy *p, struct err *e);
 int __wrap_jail_seccomp_install(const struct jail_policy *p, struct err *e);
 int __wrap_jail_seccomp_install(const struct jail_policy *p, struct err *e)
 {
-        int r = leaves_out(p == &policy_vmm_main ? "seccomp_main" : "seccomp_vcpu") ? 0
-                                                                                    : __real_jail_seccomp_install(p, e);
+        const bool is_main = p == &policy_vmm_main || p == &policy_vmm_main_devices;
+        int r = leaves_out(is_main ? "seccomp_main" : "seccomp_vcpu") ? 0 : __real_jail_seccomp_install(p, e);
 
         if (r == 0)
                 leave_out_after_filter(p);
