@@ -77,7 +77,7 @@ struct control_ready {
         struct control_header head;
         uint64_t layers;       /* LAYER_BIT()s put in force after exec */
         uint32_t landlock_abi; /* 0: this kernel has no Landlock */
-        uint32_t reserved;
+        uint32_t engine;       /* of a disk: enum disk_engine, the one that it has; else 0 */
 };
 
 enum control_reason { END_POWEROFF = 1, END_RESET, END_TRIPLE_FAULT, END_VERDICT };

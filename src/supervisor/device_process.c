@@ -358,6 +358,7 @@ static int on_ready(struct devices *d, struct device *dv, const struct control_r
                 return err_set(e, -EPROTO, "it is ready at the wrong time");
         dv->layers |= m->layers & PEER_SEAL_LAYERS;
         dv->landlock_abi = m->landlock_abi;
+        dv->engine = m->engine;
         r = peer_judge_layers(dv->layers, d->jail.required_layers, e);
         if (r < 0)
                 return r;

@@ -57,6 +57,7 @@ struct device {
         int own_socket; /* the process's end, until it has it */
         uint64_t layers;
         unsigned int landlock_abi;
+        uint32_t engine;     /* of a disk, as its process says */
         bool is_up;          /* this process has been */
         bool was_up;         /* one of this run has been */
         bool lost;           /* by the VMM, this process */

@@ -237,6 +237,8 @@ static void on_device(void *ctx, const struct device *d, enum device_news news)
 {
         struct supervisor *s = ctx;
 
+        if (news == DEVICE_NEWS_UP && d->disk && d->disk->engine == DISK_ENGINE_AUTO && d->engine == DISK_ENGINE_SYNC)
+                say(s, "device %s does without io_uring, which cannot be had", d->id);
         if (news == DEVICE_NEWS_RESTARTED)
                 say(s, "device %s died (%s) and was started again", d->id, d->why);
         if (news == DEVICE_NEWS_GIVEN_UP)

@@ -131,11 +131,14 @@ static void begin(struct blk_disk *d, unsigned int queue)
 static bool limited(struct blk_disk *d)
 {
         uint64_t now, wait;
+        bool ready;
 
         if (d->bytes.rate_per_s == 0 && d->operations.rate_per_s == 0)
                 return false;
         now = now_ns();
-        if (token_bucket_ready(&d->bytes, now) & token_bucket_ready(&d->operations, now))
+        ready = token_bucket_ready(&d->bytes, now);
+        ready = token_bucket_ready(&d->operations, now) && ready; /* both are brought up to now */
+        if (ready)
                 return false;
         wait = token_bucket_wait_ns(&d->bytes);
         if (wait < token_bucket_wait_ns(&d->operations))

@@ -85,6 +85,7 @@ static int prepare(const struct control_device_config *c, const struct vu_device
                 r = device_watch_edge(disk.engine.event_fd, TAG_ENGINE);
         if (r < 0)
                 return err_set(e, r, "wait for the timer and the engine");
+        program.engine = disk.engine.event_fd >= 0 ? DISK_ENGINE_URING : DISK_ENGINE_SYNC;
         program.policy = disk.engine.event_fd >= 0 ? &policy_blk_uring : &policy_blk_main;
         disk.ops.queue_start = queue_start;
         disk.ops.queue_stop = queue_stop;

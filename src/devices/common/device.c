@@ -131,6 +131,7 @@ static int start(struct device *d, struct err *e)
                 return r;
         vu_backend_init(&d->backend, ops, d->ctx, DEVICE_FD_FRONTEND);
         ready.landlock_abi = abi;
+        ready.engine = d->program->engine;
         r = control_send(DEVICE_FD_CONTROL, &ready);
         return r < 0 ? err_set(e, r, "tell the supervisor that the device is ready") : 0;
 }

@@ -11,7 +11,8 @@
 
 struct device_program {
         const char *name;                 /* "bulkhead-blk" */
-        const struct jail_policy *policy; /* the narrow filter */
+        const struct jail_policy *policy; /* the narrow filter; prepare() may choose it */
+        uint32_t engine;                  /* told in READY; prepare() chooses it, if there is a choice */
         /* Before the filter closes: descriptors, memory, rings. ret: what the back end offers. */
         int (*prepare)(const struct control_device_config *c, const struct vu_device_ops **ret, void **ret_ctx,
                        struct err *e);
