@@ -97,13 +97,28 @@ static void identity_write(const struct blk_disk *d, struct blk_task *t)
                 t->req.used_bytes = sizeof(id);
 }
 
-static void begin(struct blk_disk *d, unsigned int queue)
+static bool task_there(const struct blk_disk *d)
+{
+        return d->free || d->touched < BLK_OPS_MAX;
+}
+
+/* Those that were used before, the last one first: memory grows with the depth that a driver needs. */
+static struct blk_task *task_take(struct blk_disk *d)
 {
         struct blk_task *t = d->free;
+
+        if (!t)
+                return &d->tasks[d->touched++];
+        d->free = t->next;
+        return t;
+}
+
+static void begin(struct blk_disk *d, unsigned int queue)
+{
+        struct blk_task *t = task_take(d);
         size_t i = (size_t)(t - d->tasks);
         int s;
 
-        d->free = t->next;
         t->queue = queue;
         t->head = d->chain.head;
         d->queues[queue].under_way++;
@@ -167,7 +182,7 @@ static unsigned int take_all(struct blk_disk *d, unsigned int max)
 {
         unsigned int taken = 0, empty = 0;
 
-        while (empty < d->ops.queues && taken < max && d->free && !limited(d)) {
+        while (empty < d->ops.queues && taken < max && task_there(d) && !limited(d)) {
                 unsigned int queue = d->next_queue;
 
                 if (d->queues[queue].queue && take(d, queue)) {
@@ -304,10 +319,6 @@ int blk_disk_open(struct blk_disk *d, const struct disk_spec *spec, unsigned int
         token_bucket_init(&d->bytes, spec->bytes_per_s, spec->bytes_per_s / 10, now);
         token_bucket_init(&d->operations, spec->ops_per_s, spec->ops_per_s / 10, now);
         d->waiting_tail = &d->waiting;
-        for (unsigned int i = BLK_OPS_MAX; i-- > 0;) {
-                d->tasks[i].next = d->free;
-                d->free = &d->tasks[i];
-        }
         return 0;
 }
 

@@ -33,6 +33,7 @@ struct blk_disk {
         unsigned int next_queue;
         struct virtq_chain chain;                        /* the request that is being read */
         struct blk_task *free, *waiting, **waiting_tail; /* waiting: for a bounce buffer */
+        unsigned int touched;                            /* tasks that were ever in use: the first ones */
         struct blk_task tasks[BLK_OPS_MAX];
         struct iovec few[BLK_OPS_MAX][BLK_IOV_FEW];
         struct iovec many[BLK_OPS_MAX][BLK_IOV_MAX]; /* of the same task: memory that is not touched without need */
