@@ -330,6 +330,7 @@ static void devices_make(const struct disk_spec *disks)
                                                   .pid = -1,
                                                   .pidfd = -1,
                                                   .control_fd = -1,
+                                                  .ending_fd = -1,
                                                   .vmm_socket = -1,
                                                   .own_socket = -1};
         }
