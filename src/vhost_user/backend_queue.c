@@ -323,18 +323,20 @@ static void queue_broken(struct vu_queue *q)
                 (void)vu_backend_config_changed(q->backend); /* one that cannot be told sees the queue stand still */
 }
 
+/* What a predecessor left keeps its counter: should this process die too, the order is still that of the guest. */
 int vu_queue_pop(struct vu_queue *q, struct virtq_chain *ret)
 {
         bool before = q->ring.broken;
         uint16_t head;
         int r;
 
-        if (q->inflight && !before && vu_inflight_next(q->inflight, &head))
+        if (q->inflight && !before && vu_inflight_next(q->inflight, &head)) {
                 r = virtq_reread(&q->ring, head, ret);
-        else
+        } else {
                 r = virtq_pop(&q->ring, ret);
-        if (r == 1 && q->inflight)
-                vu_inflight_take(q->inflight, ret->head);
+                if (r == 1 && q->inflight)
+                        vu_inflight_take(q->inflight, ret->head);
+        }
         if (q->ring.broken && !before)
                 queue_broken(q);
         return r;

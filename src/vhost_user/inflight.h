@@ -53,7 +53,7 @@ uint64_t vu_inflight_offset(unsigned int queue, unsigned int queue_size);
 int vu_inflight_begin(struct vu_inflight_queue *q, void *region, unsigned int queue, uint16_t queue_size,
                       uint16_t ring_size, uint16_t used_index);
 
-/* The next head that a predecessor left: true and *ret. */
+/* The next head that a predecessor left: true and *ret. It counts as taken since then. */
 bool vu_inflight_next(struct vu_inflight_queue *q, uint16_t *ret);
 
 /* head was taken; is about to be given back, before the used ring's index moves; has been given back, after. */
