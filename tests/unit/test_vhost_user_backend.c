@@ -144,6 +144,30 @@ static void a_table_is_taken_whole_or_not(void **state)
         bench_fini(&x);
 }
 
+/* As many regions and descriptors as a message may have, and one descriptor more, which the kernel has to say. */
+static void a_full_table(void **state)
+{
+        struct vu_payload_mem_table m = {.count = VU_REGIONS_MAX};
+
+        for (unsigned int fds = VU_FDS_MAX; fds <= VU_FDS_MAX + 1; fds++) {
+                struct err e = ERR_INIT;
+                struct wire w;
+
+                bench_init(&x, &driver, BENCH_FEATURES);
+                wire_init(&w, &driver, VU_SET_MEM_TABLE, 0);
+                for (uint64_t i = 0; i < VU_REGIONS_MAX; i++)
+                        m.regions[i] = (struct vu_region){.base = i << 24, .len_bytes = 4096, .peer = i << 24};
+                memcpy(w.payload, &m, sizeof(m));
+                w.payload_bytes = w.head.size_bytes = sizeof(m);
+                while (w.fd_count < fds)
+                        w.fds[w.fd_count++] = fcntl(driver.ram_fd, F_DUPFD_CLOEXEC, 3);
+                assert_int_equal(bench_say(&x, &w, &e), fds == VU_FDS_MAX ? 0 : -EPROTO);
+                assert_int_equal(x.b.ram.region_count, fds == VU_FDS_MAX ? VU_REGIONS_MAX : 0);
+                wire_fini(&w);
+                bench_fini(&x);
+        }
+}
+
 static void as_many_regions_as_there_is_room_for(void **state)
 {
         struct vu_message slots;
@@ -304,6 +328,14 @@ static void a_new_call_is_signalled(void **state)
         assert_int_equal(bench_ask(&x, &w, NULL), 0);
         assert_int_equal(read(w.fds[0], &count, sizeof(count)), sizeof(count));
         assert_int_equal(count, 1);
+        wire_fini(&w);
+
+        ask_value(VU_GET_VRING_BASE, 0, NULL);
+        wire_init(&w, &driver, VU_SET_VRING_CALL, 0);
+        assert_int_equal(bench_ask(&x, &w, NULL), 0);
+        assert_int_equal(read(w.fds[0], &count, sizeof(count)), -1); /* nothing runs */
+        assert_int_equal(ask(VU_SET_VRING_KICK, NULL), 0);
+        assert_int_equal(read(w.fds[0], &count, sizeof(count)), sizeof(count));
         wire_fini(&w);
         bench_fini(&x);
 }
@@ -562,6 +594,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(memory_changes_while_queues_run),
                 cmocka_unit_test(a_table_is_taken_whole_or_not),
+                cmocka_unit_test(a_full_table),
                 cmocka_unit_test(as_many_regions_as_there_is_room_for),
                 cmocka_unit_test(queues_start_and_stop),
                 cmocka_unit_test(a_front_end_that_knows_nothing_of_enabling),

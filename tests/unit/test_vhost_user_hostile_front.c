@@ -56,6 +56,7 @@ struct liar {
         uint32_t len_bytes; /* of the answer that are sent before the end */
         bool die, twice, mute;
         bool reached, answered; /* the target; by more than the end */
+        uint32_t base;          /* of queue 0, as it was told */
         pthread_t thread;
 };
 
@@ -132,6 +133,8 @@ static void *liar_main(void *p)
                 struct wire w = {0};
 
                 l->reached |= target;
+                if (m.head.request == VU_SET_VRING_BASE && m.body.state.index == 0)
+                        l->base = m.body.state.num;
                 if (target && l->mute) {
                         vu_message_close(&m);
                         continue;
@@ -573,6 +576,40 @@ static void the_channel(void **state)
         assert_true(clock_now_ms() - before < VU_MESSAGE_TIMEOUT_MS + SLACK_MS);
 }
 
+/* A device that died is followed by one that starts where the used ring says; by none that knows nothing of in-flight
+ * regions. */
+static void successors(void **state)
+{
+        struct liar liars[] = {{.protocol = PROTOCOL_FULL}, {.protocol = PROTOCOL_FULL}, {.protocol = PROTOCOL_SMALL}};
+        uint16_t *used = guest_ram_at(&driver.ram, world_used(0), 4);
+        struct vu_frontend_queue queues[WORLD_QUEUES];
+        unsigned int fds = world_open_fds();
+        struct vu_frontend f;
+
+        driver_queues(&driver, queues);
+        queues[0].next_avail = 9;
+        used[1] = 5;
+        vu_frontend_init(&f, -1);
+        for (size_t i = 0; i < ARRAY_LEN(liars); i++) {
+                int pair[2], r;
+
+                assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+                liars[i].fd = pair[1];
+                assert_int_equal(pthread_create(&liars[i].thread, NULL, liar_main, &liars[i]), 0);
+                assert_int_equal(vu_frontend_connect(&f, pair[0], WORLD_FEATURES, 2, WORLD_CONFIG, NULL, NULL), 0);
+                r = vu_frontend_start(&f, &driver.ram, driver.ram_fd, 0, queues, WORLD_QUEUES, NULL);
+                assert_int_equal(r, i == 2 ? -ENOTSUP : 0);
+                assert_true(f.inflight_fd >= 0);
+                vu_frontend_disconnect(&f);
+                pthread_join(liars[i].thread, NULL);
+        }
+        assert_int_equal(liars[0].base, 9);
+        assert_int_equal(liars[1].base, 5);
+        vu_frontend_fini(&f);
+        driver_rings_clear(&driver);
+        assert_int_equal(world_open_fds(), fds);
+}
+
 static void front_end_counts(void **state)
 {
         print_message("front end: %lu sessions, %lu of them failed\n", sessions, failed);
@@ -591,6 +628,7 @@ int main(void)
                 cmocka_unit_test(death_at_every_message_and_byte),
                 cmocka_unit_test(silence),
                 cmocka_unit_test(the_channel),
+                cmocka_unit_test(successors),
                 cmocka_unit_test(front_end_counts),
         };
 
