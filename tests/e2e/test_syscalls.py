@@ -31,13 +31,21 @@ pytestmark = [pytest.mark.both, needs_kvm, *([pytest.mark.slow] if "LAB" in os.e
 TRACE = BUILD / "tests/trace/syscall-trace"
 POLICIES = {"supervisor": "src/supervisor/supervisor.policy",
             "supervisor_restart": "src/supervisor/supervisor_restart.policy",
+            "supervisor_devices": "src/supervisor/supervisor_devices.policy",
             "vmm_setup": "src/vmm/policy/setup.policy",
             "vmm_main": "src/vmm/policy/main.policy",
+            "vmm_main_devices": "src/vmm/policy/main_devices.policy",
             "vmm_vcpu": "src/vmm/policy/vcpu.policy",
+            "vmm_vcpu_devices": "src/vmm/policy/vcpu_devices.policy",
+            "rng_setup": "src/devices/rng/policy/setup.policy",
+            "rng_main": "src/devices/rng/policy/main.policy",
+            "blk_setup": "src/devices/blk/policy/setup.policy",
+            "blk_main": "src/devices/blk/policy/main.policy",
+            "blk_uring": "src/devices/blk/policy/uring.policy",
             "json": "src/cli/json/json.policy",
             "json_stat": "src/cli/json/json_stat.policy"}
 PARTS = {"vmm_setup": ["src/vmm/policy/kvm_setup.policy"]}  # files that are no filter of their own
-HEADERS = [REPO / "src/spec/vmm_fds.h", REPO / "src/jail/jail_stages.h"]
+HEADERS = [REPO / "src/spec/vmm_fds.h", REPO / "src/spec/device_fds.h", REPO / "src/jail/jail_stages.h"]
 IDLE_S = 2
 
 
@@ -134,8 +142,8 @@ def with_an_initrd(start):
     assert start("hello", *ONCE, "--test-device", "--initrd", TRACE).wait() == Status.OK
 
 
-def reset(start):
-    guest = start("power", cmdline="reset")
+def reset(start, *options):
+    guest = start("power", *options, cmdline="reset")
     guest.wait_output(rb"(power: reset\n){3}", 30)
     end(guest)
 
@@ -183,8 +191,8 @@ def busy_console(start):
     assert guest.wait(60) == Status.OK
 
 
-def power_button(start):
-    guest = start("pwrbtn", *ONCE)
+def power_button(start, *options):
+    guest = start("pwrbtn", *ONCE, *options)
     guest.wait_output(rb"waiting for the power button\n")
     wait_until((STATE / "guests" / guest.name / "state").exists, 20, "the supervisor knows that the guest is up")
     assert command("kill", "--power-button", guest.name).returncode == Status.OK
@@ -200,7 +208,79 @@ def terminal(start):
     assert guest.wait() == Status.OK
 
 
-BARE = [idle, with_an_initrd, stopped_and_continued, reset, triple_fault, eight_processors, flood, busy_console, power_button, terminal]
+def entropy(start):
+    assert start("rng", "--test-device", "--rng").wait(60) == Status.OK
+
+
+def power_button_and_a_device(start):
+    power_button(start, "--rng")
+
+
+def reset_with_a_device(start):
+    reset(start, "--rng")
+
+
+def disk_image():
+    image = BUILD / "tests/syscalls.img"
+    with image.open("wb") as file:
+        file.truncate(4 << 20)
+    return image
+
+
+def disk(start):
+    assert start("blk", "--test-device", "--disk", disk_image()).wait(60) == Status.OK
+
+
+def disk_past_the_page_cache(start):
+    assert start("blk", "--test-device", "--disk", f"{disk_image()},direct").wait(60) == Status.OK
+
+
+def disk_without_io_uring(start):
+    assert start("blk", "--test-device", "--disk", f"{disk_image()},engine=sync").wait(60) == Status.OK
+
+
+def block_device(start):
+    done = subprocess.run(["losetup", "--find", "--show", disk_image()], capture_output=True, text=True, check=True)
+    device = done.stdout.strip()
+    try:
+        assert start("blk", "--test-device", "--disk", f"{device},engine=sync").wait(60) == Status.OK
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def larger_disk(start):
+    guest = start("hlt", *ONCE, "--disk", f"{disk_image()},engine=sync")
+    guest.wait_output(rb"halted\n")
+    wait_until((STATE / "guests" / guest.name / "state").exists, 20, "the supervisor knows that the guest is up")
+    done = command("resize", guest.name, "disk0", "8M")
+    assert done.returncode == Status.OK, done.stderr
+    end(guest)
+
+
+def larger_block_device(start):
+    done = subprocess.run(["losetup", "--find", "--show", disk_image()], capture_output=True, text=True, check=True)
+    device = done.stdout.strip()
+    try:
+        guest = start("hlt", *ONCE, "--disk", f"{device},engine=sync")
+        guest.wait_output(rb"halted\n")
+        wait_until((STATE / "guests" / guest.name / "state").exists, 20, "the supervisor knows that the guest is up")
+        os.truncate(BUILD / "tests/syscalls.img", 8 << 20)
+        subprocess.run(["losetup", "--set-capacity", device], check=True)
+        done = command("resize", guest.name, "disk0", "8M")
+        assert done.returncode == Status.OK, done.stderr
+        end(guest)
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def registers_of_a_device(start):
+    """BARs that move, vectors that are masked, and the way through configuration space."""
+    assert start("pci", "--test-device", "--disk", disk_image()).wait(60) == Status.OK
+
+
+DEVICES = [entropy, power_button_and_a_device, reset_with_a_device, disk, disk_past_the_page_cache, disk_without_io_uring,
+           block_device, larger_disk, larger_block_device, registers_of_a_device]
+BARE = [*DEVICES, idle, with_an_initrd, stopped_and_continued, reset, triple_fault, eight_processors, flood, busy_console, power_button, terminal]
 
 
 def json_helper(directory):
@@ -253,7 +333,16 @@ def killed_vmm(start):
     assert guest.wait() == Status.DIED
 
 
-ERRORS = [stray_process, lost, killed_vmm]
+def killed_device(start):
+    """While the guest uses it; the next one goes on."""
+    guest = start("pci", "--test-device", "--rng")
+    guest.wait_output(rb"pci: BARs ok\n")
+    device, = (pid for pid in proc.children(guest.supervisor) if proc.status(pid)["Name"] == "bulkhead-rng")
+    os.kill(device, signal.SIGKILL)
+    assert guest.wait(60) == Status.OK, guest.output
+
+
+ERRORS = [stray_process, lost, killed_vmm, killed_device]
 
 
 def linux(trace, idle_s=IDLE_S, cpus=1):
@@ -315,7 +404,7 @@ def test_every_filter_is_one_of_the_policies(seen):
     assert seen.unknown == 0
     assert set(seen.installed) == set(POLICIES)
     assert min(seen.installed.values()) > 0
-    assert seen.installed["vmm_setup"] == seen.installed["vmm_main"]
+    assert seen.installed["vmm_setup"] == seen.installed["vmm_main"] + seen.installed["vmm_main_devices"]
     assert seen.unfiltered > 0  # up to the filters
 
 

@@ -7,7 +7,7 @@
 
 #include "../../tools/policy/policy.h"
 
-#define FILTERS_MAX    12 /* policies on the command line */
+#define FILTERS_MAX    24 /* policies on the command line */
 #define FILTERS_STACK  8  /* filters of one thread */
 #define FILTER_UNKNOWN FILTERS_MAX
 #define CALLS_MAX      600 /* numbers of x86_64 system calls are below it; the last counts everything else */
