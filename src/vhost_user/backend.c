@@ -49,6 +49,9 @@ static int on_set_features(struct vu_backend *b, struct vu_message *m, struct er
         if (vu_queues_live(b) && features != b->features)
                 return err_set(e, -EBUSY, "other features while a queue runs");
         b->features = features;
+        if (!(features & VU_F_PROTOCOL_FEATURES) && !vu_queues_live(b)) /* may know nothing of enabling */
+                for (unsigned int i = 0; i < b->ops->queues; i++)
+                        b->queues[i].enabled = true;
         if (b->ops->features_set)
                 b->ops->features_set(b->ctx, features & ~VU_F_PROTOCOL_FEATURES);
         return 0;

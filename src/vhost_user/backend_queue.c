@@ -41,10 +41,9 @@ static bool feature(const struct vu_backend *b, unsigned int bit)
         return b->features >> bit & 1;
 }
 
-/* A ring is enabled from the start when the front end knows nothing of enabling. */
-static bool queue_wanted(const struct vu_backend *b, const struct vu_queue *q)
+static bool queue_wanted(const struct vu_queue *q)
 {
-        return q->live && (q->enabled || !(b->features & VU_F_PROTOCOL_FEATURES));
+        return q->live && q->enabled;
 }
 
 static int queue_layout(const struct vu_backend *b, const struct vu_queue *q, struct virtq_layout *ret, struct err *e)
@@ -115,7 +114,7 @@ static void queue_stop(struct vu_backend *b, struct vu_queue *q)
 
 int vu_queue_apply(struct vu_backend *b, struct vu_queue *q, bool must, struct err *e)
 {
-        if (!queue_wanted(b, q)) {
+        if (!queue_wanted(q)) {
                 queue_stop(b, q);
                 return 0;
         }
@@ -295,6 +294,8 @@ int vu_on_vring_err(struct vu_backend *b, struct vu_message *m, struct err *e)
         return 0;
 }
 
+/* QEMU 7.2 agrees on protocol features, leaves their bit out of SET_FEATURES for some devices, and sends this all the
+ * same. */
 int vu_on_vring_enable(struct vu_backend *b, struct vu_message *m, struct err *e)
 {
         struct vu_queue *q = queue_at(b, m->body.state.index, e);
@@ -303,7 +304,7 @@ int vu_on_vring_enable(struct vu_backend *b, struct vu_message *m, struct err *e
 
         if (!q)
                 return -EINVAL;
-        if (!(b->features & VU_F_PROTOCOL_FEATURES))
+        if (!(b->features & VU_F_PROTOCOL_FEATURES) && b->protocol_features == 0)
                 return err_set(e, -EPROTO, "enable queue %u before protocol features are agreed on", q->index);
         before = q->enabled;
         q->enabled = m->body.state.num == 1;

@@ -240,6 +240,29 @@ static void a_front_end_that_knows_nothing_of_enabling(void **state)
         bench_fini(&x);
 }
 
+/* One that agrees on protocol features, but leaves the bit out: enabled from the start, and it can be disabled. */
+static void a_front_end_that_leaves_the_bit_out(void **state)
+{
+        static const uint32_t ring[] = {VU_SET_MEM_TABLE, VU_SET_VRING_NUM, VU_SET_VRING_ADDR, VU_SET_VRING_KICK};
+        struct err e = ERR_INIT;
+        struct wire w;
+
+        bench_init(&x, &driver, BENCH_FRESH);
+        wire_init(&w, &driver, VU_SET_PROTOCOL_FEATURES, 0);
+        assert_int_equal(bench_say(&x, &w, &e), 0);
+        assert_int_equal(ask_value(VU_SET_FEATURES, FEATURE_VERSION_1, NULL), 0);
+        for (size_t i = 0; i < ARRAY_LEN(ring); i++)
+                assert_int_equal(ask(ring[i], NULL), 0);
+        assert_true(x.b.queues[0].started);
+        assert_int_equal(ask_value(VU_SET_VRING_ENABLE, state_of(0, 0), NULL), 0);
+        assert_false(x.b.queues[0].started);
+        assert_int_equal(ask_value(VU_SET_FEATURES, FEATURE_VERSION_1, NULL), 0); /* as before: it stays */
+        assert_false(x.b.queues[0].started || x.b.queues[0].enabled);
+        assert_int_equal(ask_value(VU_SET_VRING_ENABLE, state_of(0, 1), NULL), 0);
+        assert_true(x.b.queues[0].started);
+        bench_fini(&x);
+}
+
 static void a_ring_outside_of_memory(void **state)
 {
         struct vu_payload_vring_addr a = {.descriptors = WORLD_RAM, .avail = world_avail(0), .used = world_used(0)};
@@ -598,6 +621,7 @@ int main(void)
                 cmocka_unit_test(as_many_regions_as_there_is_room_for),
                 cmocka_unit_test(queues_start_and_stop),
                 cmocka_unit_test(a_front_end_that_knows_nothing_of_enabling),
+                cmocka_unit_test(a_front_end_that_leaves_the_bit_out),
                 cmocka_unit_test(a_ring_outside_of_memory),
                 cmocka_unit_test(reset_leaves_the_connection),
                 cmocka_unit_test(events_do_not_block),
