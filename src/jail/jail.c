@@ -103,8 +103,9 @@ static int child_run(struct jail *j, struct err *e)
         int r;
 
         /* An ordinary user's supervisor has no right beyond the user's, and the files in /proc by which ids are mapped
-         * belong to root while this process is not dumpable, as its parent is. The program closes this again. */
-        if (j->req->by_user && !j->req->join && syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+         * belong to root while this process is not dumpable, as its parent is; so do those by which it sets its own
+         * limits. The program closes this again. */
+        if (j->req->by_user && syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
                 return err_set(e, -errno, "let the user map the ids");
         /* No controlling terminal: nothing of the guest can push input into the operator's. */
         if (syscall(SYS_setsid) < 0)

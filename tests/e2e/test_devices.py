@@ -16,6 +16,7 @@ import subprocess
 import pytest
 
 import proc
+from account import IDS_PER_GUEST, Account
 from bulkhead import BUILD, PROGRAM, Guests, Status, command, needs_kvm
 from host import STATE, Host, wait_until
 
@@ -482,3 +483,30 @@ def test_who_says_nothing_holds_the_next_one_up_for_a_while_only(grown):
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
         s.connect(str(STATE / "guests" / guest.name / "requests"))
         assert command("resize", guest.name, "disk0", "4M").returncode == Status.OK
+
+
+# ---- guests of ordinary users ----
+
+
+@pytest.mark.parametrize("ids", [16 * IDS_PER_GUEST, 0], ids=["with own ids", "with the user's id"])
+def test_devices_of_an_ordinary_user(guests, ids):
+    account = Account(ids)
+    try:
+        guest = guests.start("hlt", "--rng", account=account)
+        guest.wait_output(rb"halted\n")
+        vmm = guest.vmm()
+
+        def device():
+            return next((p for p in proc.children(guest.supervisor) if proc.status(p)["Name"] == "bulkhead-rng"), None)
+        first = device()
+        os.kill(first, signal.SIGKILL)
+        guest.wait_errors(rb"device rng died \(signal 9\) and was started again\n")
+        second = wait_until(lambda: device() not in (None, first) and device(), 10, "no new process")
+        assert proc.namespaces(second) == proc.namespaces(vmm)
+        s = proc.status(second)
+        assert {int(s[name], 16) for name in CAPABILITY_SETS} == {0} and s["Seccomp"] == "2" and s["NoNewPrivs"] == "1"
+        assert (s["Uid"] != proc.status(vmm)["Uid"]) == (ids > 0)
+        assert account.bulkhead("inspect", guest.name).returncode == Status.OK
+        guest.close()
+    finally:
+        account.close()
