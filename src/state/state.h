@@ -4,12 +4,14 @@
  *   /run/bulkhead/            (root) or $XDG_RUNTIME_DIR/bulkhead, mode 0700
  *     guests/NAME/lock        locked by the supervisor for as long as it lives; the kernel tells its pid
  *     guests/NAME/state       struct guest_state
- *     guests/NAME/attested    what no other process can ask the kernel about the VMM and the VMM has said of itself,
- * after it was in its jail and before its guest ran. For programs that know nothing of this one, text, a line each:
+ *     guests/NAME/attested    what no other process can ask the kernel about the VMM and the devices' processes, and
+ * each has said of itself, after it was in its jail and before it did anything for its guest. For programs that know
+ * nothing of this one, text, a line each:
  *                                 landlock N          ABI of the Landlock rules in force, 0: none
  *                                 pid PID             of the VMM
  *                                 start_time TICKS    of that process: field 22 of /proc/PID/stat
- *                             It holds for that process alone; each restart of the guest writes it anew.
+ *                                 device N PID TICKS  the same three of a device's process; for each that is up
+ *                             It holds for those processes alone; each restart of one writes it anew.
  *     guests/NAME/cgroup -> BASE
  *                             a symbolic link: the delegated cgroup below which an ordinary user's guest has its own
  *                             (the jail mounts its root over this directory in its own mount namespace)
@@ -51,7 +53,7 @@ struct state_resource {
 };
 
 struct device_state {
-        struct process_id process; /* pid 0: none, it is being started again, or was given up */
+        struct process_id process; /* pid 0: none, it is being started (again), or was given up */
         uint32_t type;             /* VIRTIO_ID_BLOCK or VIRTIO_ID_RNG */
         uint32_t restarts;
         uint64_t layers; /* LAYER_BIT()s in force */
@@ -120,14 +122,13 @@ struct state_new {
 int state_new_open(const struct state_guest *g, struct state_new *ret, struct err *e);
 void state_new_close(struct state_new *n);
 
-/* Writes what the VMM attests of itself, atomically. */
-int state_attest(const struct state_guest *g, const struct state_new *n, const struct process_id *vmm,
-                 uint32_t landlock_abi, struct err *e);
+/* Writes what the guest's processes attest of themselves, atomically. */
+int state_attest(const struct state_guest *g, const struct state_new *n, const struct guest_state *s, struct err *e);
 
 /* Writes state atomically. */
 int state_write(const struct state_guest *g, const struct state_new *n, const struct guest_state *s, struct err *e);
 
-/* Opens what state_write() needs, and calls it: for a guest whose state has changed. */
+/* Opens what state_attest() and state_write() need, and calls both: for a guest whose state has changed. */
 int state_rewrite(const struct state_guest *g, const struct guest_state *s, struct err *e);
 
 /*

@@ -201,14 +201,24 @@ static int file_replace(const struct state_guest *g, const char *name, const cha
         return r < 0 ? err_set(e, r, "write %s/%s", g->path, name) : 0;
 }
 
-int state_attest(const struct state_guest *g, const struct state_new *n, const struct process_id *vmm,
-                 uint32_t landlock_abi, struct err *e)
-{
-        char text[128];
-        int len = snprintf(text, sizeof(text), "landlock %" PRIu32 "\npid %" PRId32 "\nstart_time %" PRIu64 "\n",
-                           landlock_abi, vmm->pid, vmm->start_time);
+#define ATTESTED_LINE_MAX 64
 
-        return file_replace(g, "attested", ATTESTED_NEW, n->attested_fd, text, (size_t)len, e);
+int state_attest(const struct state_guest *g, const struct state_new *n, const struct guest_state *s, struct err *e)
+{
+        char text[ATTESTED_LINE_MAX * (3 + VMM_DEVICES_MAX)];
+        size_t len =
+                (size_t)snprintf(text, sizeof(text), "landlock %" PRIu32 "\npid %" PRId32 "\nstart_time %" PRIu64 "\n",
+                                 s->landlock_abi, s->vmm.pid, s->vmm.start_time);
+
+        for (uint32_t i = 0; i < s->device_count; i++) {
+                const struct device_state *d = &s->devices[i];
+
+                if (d->process.pid > 0)
+                        len += (size_t)snprintf(text + len, sizeof(text) - len,
+                                                "device %" PRIu32 " %" PRId32 " %" PRIu64 "\n", d->landlock_abi,
+                                                d->process.pid, d->process.start_time);
+        }
+        return file_replace(g, "attested", ATTESTED_NEW, n->attested_fd, text, len, e);
 }
 
 int state_write(const struct state_guest *g, const struct state_new *n, const struct guest_state *s, struct err *e)
@@ -219,8 +229,10 @@ int state_write(const struct state_guest *g, const struct state_new *n, const st
 int state_rewrite(const struct state_guest *g, const struct guest_state *s, struct err *e)
 {
         struct state_new n = STATE_NEW_INIT;
-        int r = new_open(g, STATE_NEW, &n.state_fd, e);
+        int r = state_new_open(g, &n, e);
 
+        if (r == 0)
+                r = state_attest(g, &n, s, e);
         if (r == 0)
                 r = state_write(g, &n, s, e);
         state_new_close(&n);

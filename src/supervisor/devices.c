@@ -230,7 +230,7 @@ void devices_describe(const struct devices *d, struct guest_state *s)
                         .given_up = dv->phase == DEVICE_GIVEN_UP,
                         .resource = dv->resource,
                 };
-                if (dv->pid > 0) {
+                if (dv->pid > 0 && dv->is_up) { /* before, it has said nothing of itself */
                         ds->process.pid = dv->pid;
                         ds->process.start_time = dv->start_time;
                 }

@@ -265,8 +265,8 @@ static int on_ready(void *ctx, const struct vmm_process *p, struct err *e)
         s->state.layers = p->layers;
         s->state.landlock_abi = p->landlock_abi;
         s->state.started_unix = (int64_t)time(NULL);
-        r = state_attest(&s->guest, &s->state_new, &s->state.vmm, p->landlock_abi, e);
         devices_describe(&s->devices, &s->state);
+        r = state_attest(&s->guest, &s->state_new, &s->state, e);
         if (r == 0)
                 r = state_write(&s->guest, &s->state_new, &s->state, e);
         s->state_written = r == 0;

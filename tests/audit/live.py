@@ -68,9 +68,9 @@ def holders():
 SAYS = {"hlt": rb"halted\n", "spin": rb"spinning\n"}
 
 
-def start(guests, image="hlt", **options):
+def start(guests, image="hlt", options=(), **spec):
     """A guest of ours that is up."""
-    guest = guests.start(image, mem="32M", **options)
+    guest = guests.start(image, *options, mem="32M", **spec)
     guest.wait_output(SAYS[image])
     wait_until((STATE / "guests" / guest.name / "attested").exists, 20, "it is up")
     return guest

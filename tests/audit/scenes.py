@@ -275,6 +275,14 @@ def bulkhead(stage):
         stage.start([str(BUILD / "bulkhead"), "run", name, "--kernel", str(GUEST), "--mem", "64M", "--no-rng"])
 
 
+@scene()
+def bulkhead_devices(stage):
+    """Each with a disk and an entropy device, which are processes of their own."""
+    for name in UIDS:
+        stage.start([str(BUILD / "bulkhead"), "run", name, "--kernel", str(GUEST), "--mem", "64M",
+                     "--disk", str(stage.disk(name, 0))])
+
+
 def wait_for(condition, what, timeout=START_S):
     end = time.monotonic() + timeout
     while not condition():

@@ -52,13 +52,30 @@ def test_exactly_the_guests_are_found(guests, qemus):
 OF_THE_HOST = {"CPU-SHARE"}  # its processors or its kernel's parameters keep no two guests apart, whoever runs them
 
 
-def test_no_boundary_of_a_guest_of_ours_fails(guests):
-    names = [live.start(guests).name, live.start(guests).name]
+OF_DISKS = {"SYS-URING", "RES-IO"}  # WARN: a ring, which no file shows to be restricted; a disk without limits
+
+
+def test_no_boundary_of_a_guest_of_ours_fails(guests, tmp_path):
+    def start(*options):
+        return live.start(guests, options=options)
+    bare = [start().name, start().name]
+    whole = []
+    for number in range(2):
+        image = tmp_path / f"{number}.img"
+        image.touch(mode=0o600)
+        os.truncate(image, 1 << 20)
+        whole.append(start("--rng", "--disk", image).name)
     report, _ = audit("--deep")
-    for name in names:
-        seen = live.verdicts(report, name, *names)
-        failed = {check for check, verdicts in seen.items() if "FAIL" in verdicts}
-        assert failed <= OF_THE_HOST, seen
+    assert [live.found(report, name)["processes"] for name in bare + whole] == [1, 1, 3, 3]
+    seen = {name: live.verdicts(report, name, *bare, *whole) for name in bare + whole}
+    for name in bare + whole:
+        failed = {check for check, verdicts in seen[name].items() if "FAIL" in verdicts}
+        assert failed <= OF_THE_HOST, seen[name]
+    for name in whole:
+        more = {check for check, verdicts in seen[name].items()
+                if verdicts - {"PASS", "NA"} - seen[bare[0]].get(check, set())}
+        assert more <= OF_DISKS, seen[name]
+        assert seen[name]["SYS-LANDLOCK"] == seen[bare[0]]["SYS-LANDLOCK"]
 
 
 def test_a_tenant_sees_no_other(guests):

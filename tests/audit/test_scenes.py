@@ -40,8 +40,9 @@ def test_a_monitor_without_any_hardening_fails_what_protects_the_host(reports):
     assert failed >= {"PRIV-ROOT", "PRIV-CAPS", "PRIV-NNP", "SYS-SECCOMP", "FS-ROOT", "NS-MNT"}
 
 
-def test_guests_of_bulkhead_fail_nothing(reports):
-    report = reports("bulkhead")
+@pytest.mark.parametrize("scene", ["bulkhead", pytest.param("bulkhead_devices", marks=pytest.mark.slow)])
+def test_guests_of_bulkhead_fail_nothing(scene, reports):
+    report = reports(scene)
     assert [guest["kind"] for guest in report["guests"]] == ["bulkhead", "bulkhead"]
     # The lab's kernel runs with mitigations=off, which is nothing that a guest could have or lack.
     failed = {finding["id"] for finding in report["findings"] if finding["guests"] and finding["verdict"] == "FAIL"}

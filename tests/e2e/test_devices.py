@@ -191,6 +191,20 @@ def test_inspect_finds_every_layer(pair, role):
     assert f"\nDevice {role} (" in text and "NOT" not in text
 
 
+def attested(guest):
+    """Pid to the other words of its line: what the processes of devices have said of themselves."""
+    lines = (STATE / "guests" / guest.name / "attested").read_text().splitlines()
+    words = [line.split(" ") for line in lines if line.startswith("device ")]
+    return {int(pid): (abi, ticks) for _, abi, pid, ticks in words}
+
+
+def test_what_no_other_process_can_see_is_attested(pair):
+    for guest in pair:
+        of_vmm = (STATE / "guests" / guest.name / "attested").read_text().split("\n")[0]
+        assert attested(guest) == {pid: (of_vmm.removeprefix("landlock "), proc.stat(pid)[22])
+                                   for pid in devices(guest).values()}
+
+
 @pytest.mark.parametrize("on_reset", ["restart", "exit"])
 def test_a_device_that_dies_is_started_again(guests, on_reset):
     guest = guests.start("hlt", "--rng", "--on-reset", on_reset)
@@ -201,6 +215,7 @@ def test_a_device_that_dies_is_started_again(guests, on_reset):
     guest.wait_errors(rb'guest "%s" device rng died \(signal 9\) and was started again\n' % guest.name.encode())
     second = wait_until(lambda: devices(guest)["rng"] not in (0, first) and devices(guest)["rng"], 5, "no new process")
     assert restarts(guest, "rng") == 1
+    assert attested(guest).keys() == {second}
     assert proc.status(second)["Uid"] == uid
     assert proc.namespaces(second) == proc.namespaces(guest.vmm())
     s = proc.status(second)

@@ -1,15 +1,9 @@
 /* System calls: whether each thread is filtered, what its filters let through, and what else restricts it. */
 #include "audit/probes/syscalls.h"
 
-#include <errno.h>
-#include <string.h>
-
 #include "audit/audit.h"
 #include "audit/probes/rows.h"
 #include "audit/probes/tables.h"
-#include "audit/text.h"
-#include "base/cleanup.h"
-#include "base/number.h"
 
 #define SHOWN_MAX 8 /* threads or descriptors that evidence lists */
 
@@ -60,108 +54,6 @@ static void seccomp_guest(struct audit *a, struct guest *g)
                 arena_printf(a->arena,
                              "%zu of %zu threads of %s may make every system call of the kernel: they have no filter.",
                              n.bare, n.bare + n.filtered, GUEST_MARK(a, g));
-}
-
-/* ---- SYS-LANDLOCK ---- */
-
-struct attested {
-        uint64_t landlock, pid, start_time;
-        bool complete;
-};
-
-/* Lines "WORD NUMBER"; what is not known is for others. */
-static void attested_parse(char *text, struct attested *ret)
-{
-        struct {
-                const char *word;
-                uint64_t *number;
-                bool seen;
-        } fields[] = {{"landlock ", &ret->landlock, false},
-                      {"pid ", &ret->pid, false},
-                      {"start_time ", &ret->start_time, false}};
-        char *line;
-
-        *ret = (struct attested){.complete = true};
-        while ((line = text_next_line(&text)))
-                for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-                        if (text_has_prefix(line, fields[i].word))
-                                fields[i].seen =
-                                        number_parse(line + strlen(fields[i].word), UINT64_MAX, fields[i].number) == 0;
-        for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-                ret->complete = ret->complete && fields[i].seen;
-}
-
-static void landlock_unknown(struct audit *a, struct guest *g, const char *question, const char *shown)
-{
-        struct finding *f = finding_add(a, VERDICT_UNKNOWN, g,
-                                        "Whether %s is in a Landlock domain cannot be seen from outside: only "
-                                        "its monitor, or an attack, can tell.",
-                                        GUEST_MARK(a, g));
-
-        f->needs = "a monitor that attests it";
-        finding_showf(a, f, GUEST_OWNER(g), question, "%s", shown);
-}
-
-static void landlock_judge(struct audit *a, struct guest *g, const char *question, const char *shown, uint64_t in_force)
-{
-        struct answer host;
-        uint64_t abi = 0;
-        int r = observe(a->observer, &host, "landlock");
-        struct finding *f;
-
-        if (r < 0 && in_force > 0) {
-                finding_unknown(a, g, r, "landlock");
-                return;
-        }
-        if (r == 0 && number_parse(host.bytes, UINT32_MAX, &abi) < 0) {
-                finding_unknown(a, g, -EPROTO, "landlock");
-                return;
-        }
-        if (in_force == 0)
-                f = finding_add(a, VERDICT_WARN, g, "The monitor of %s says that no Landlock domain confines it.",
-                                GUEST_MARK(a, g));
-        else if (in_force < abi)
-                f = finding_add(a, VERDICT_WARN, g,
-                                "The monitor of %s says that it is in a Landlock domain, which uses less than "
-                                "this kernel has.",
-                                GUEST_MARK(a, g));
-        else
-                f = finding_add(a, VERDICT_PASS, g,
-                                "The monitor of %s says that it is in a Landlock domain, which uses all that this "
-                                "kernel has.",
-                                GUEST_MARK(a, g));
-        finding_showf(a, f, GUEST_OWNER(g), question, "%s", shown);
-        if (r < 0)
-                finding_show_error(a, f, EVIDENCE_HOST, "landlock", r);
-        else
-                finding_showf(a, f, EVIDENCE_HOST, "landlock", "ABI %s", host.bytes);
-}
-
-static void landlock_guest(struct audit *a, struct guest *g)
-{
-        char *question = arena_printf(a->arena, "read /run/bulkhead/guests/%s/attested", g->name), *shown;
-        struct attested claim;
-        struct answer file;
-        int r;
-
-        /* Its name is a stranger's text, and is to become a part of a path. */
-        if (strcmp(g->kind, "bulkhead") != 0 || strchr(g->name, '/') || g->name[0] == '.') {
-                landlock_unknown(a, g, "who runs it", g->kind);
-                return;
-        }
-        r = observe(a->observer, &file, "%s", question);
-        if (r < 0) {
-                landlock_unknown(a, g, question, arena_printf(a->arena, "error: %s", strerror(-r)));
-                return;
-        }
-        shown = arena_text(a->arena, file.bytes);
-        attested_parse(file.bytes, &claim);
-        if (!claim.complete || claim.pid != (uint64_t)g->vmm->pid || claim.start_time != g->vmm->start_time)
-                landlock_unknown(a, g, question,
-                                 arena_printf(a->arena, "of another process than %d, started at %llu:\n%s", g->vmm->pid,
-                                              (unsigned long long)g->vmm->start_time, shown));
-        else
-                landlock_judge(a, g, question, shown, claim.landlock);
 }
 
 /* ---- SYS-URING ---- */
@@ -279,14 +171,14 @@ const struct check checks_syscalls[] = {
                 .severity = SEVERITY_MEDIUM,
                 .worst = VERDICT_WARN,
                 .claim =
-                        "By its monitor's word, a guest's processes are in a Landlock domain that uses all this kernel has.",
+                        "By their own word, a guest's processes are in a Landlock domain that uses all this kernel has.",
                 .examined =
-                        "what the monitor wrote down when it entered the domain, for this process; the kernel's Landlock ABI",
-                .rule = "no domain, or an older ABI than the kernel's WARN; a monitor that says nothing UNKNOWN",
+                        "what was written down of each process when it entered the domain; the kernel's Landlock ABI",
+                .rule = "no domain, or an older ABI than the kernel's WARN; a process that says nothing UNKNOWN",
                 .source = "Documentation/userspace-api/landlock.rst: no file of /proc shows a domain",
                 .remedy = "a monitor that enters a Landlock domain, and a kernel with landlock in lsm=",
                 .needs = "root, or the guest's own user",
-                .guest = landlock_guest,
+                .guest = syscalls_landlock,
         },
         {
                 .id = "SYS-URING",
