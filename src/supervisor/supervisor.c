@@ -2,23 +2,20 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/io.h"
 #include "jail/jail.h"
-#include "jail/jail_cgroup_delegated.h"
 #include "state/state.h"
 #include "supervisor/console.h"
 #include "supervisor/guest_run.h"
 #include "supervisor/narrow.h"
+#include "supervisor/place.h"
 
 /* A guest that resets again within RESET_QUICK_MS waits before its next start: 100 ms, doubled each time, up to 10 s.
  */
@@ -28,157 +25,35 @@
 
 struct supervisor {
         const struct guest_spec *spec;
-        struct state_dir dir;
-        struct state_guest guest;
-        struct jail_cgroup cgroup;
+        struct place place;
         struct resources resources;
         struct devices devices;
         struct requests requests;
         struct console console;
-        int signal_fd;
-        bool slot_taken, cgroup_made, swept, narrowed, told;
+        bool narrowed, told;
         bool state_written; /* in this run */
         struct guest_state state;
         struct state_new state_new; /* between CONFIG and READY: where it will be written */
-        /* Of an ordinary user: */
-        bool own_ids;            /* else the guest runs as the user */
-        bool delegated;          /* it has a cgroup, below cgroup_base */
-        struct id_mapper mapper; /* with ids of its own */
-        char cgroup_base[CGROUP_BASE_MAX];
 };
 
-static bool is_root(void)
-{
-        return geteuid() == 0;
-}
-
-/* One line about the guest, on a terminal that may be raw. */
-__attribute__((format(printf, 2, 3))) static void say(const struct supervisor *s, const char *fmt, ...)
-{
-        char text[4096], line[sizeof(text) + SPEC_NAME_MAX + 32];
-        va_list ap;
-        int n;
-
-        va_start(ap, fmt);
-        vsnprintf(text, sizeof(text), fmt, ap);
-        va_end(ap);
-        for (char *c = text; *c; c++) /* some of it may have been said by a jailed process */
-                if (*c < ' ' || *c > '~')
-                        *c = '?';
-        n = snprintf(line, sizeof(line), "bulkhead: guest \"%s\" %s%s\n", s->spec->name, text,
-                     s->console.terminal.raw ? "\r" : "");
-        if (n > 0)
-                (void)io_write_all(STDERR_FILENO, line, (size_t)n); /* nobody to tell */
-}
-
-static uint64_t required_layers(const struct guest_spec *spec)
-{
-        uint64_t bits = 0;
-
-        for (unsigned int i = 0; i < LAYER_COUNT; i++)
-                if (spec->require_all_layers || jail_layers[i].requirement == REQUIRED ||
-                    (jail_layers[i].requirement == REQUIRED_FOR_ROOT && is_root()))
-                        bits |= LAYER_BIT(i);
-        return bits;
-}
-
-static int signals_open(int *ret_fd, struct err *e)
-{
-        sigset_t set;
-
-        sigemptyset(&set);
-        sigaddset(&set, SIGINT);
-        sigaddset(&set, SIGTERM);
-        sigaddset(&set, SIGHUP);
-        sigaddset(&set, SIGUSR1);
-        if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-                return err_set(e, -errno, "block signals");
-        if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
-                return err_set(e, -errno, "ignore SIGPIPE");
-        *ret_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-        return *ret_fd < 0 ? err_set(e, -errno, "open a signal descriptor") : 0;
-}
-
-static int cgroup_make(struct supervisor *s, struct err *e)
-{
-        int r = jail_cgroup_create(s->cgroup_base, s->spec->name, &s->cgroup, e);
-
-        s->cgroup_made = r == 0;
-        return r;
-}
-
-/* What an ordinary user can have of what root always has: a cgroup, where one was delegated. */
-static int user_cgroup_make(struct supervisor *s, struct err *e)
-{
-        int r;
-
-        if (!state_guest_end(&s->dir, s->spec->name))
-                return err_set(e, -EBUSY, "end what is left of an earlier guest \"%s\"", s->spec->name);
-        s->delegated = jail_cgroup_delegated(s->cgroup_base);
-        if (!s->delegated) {
-                s->cgroup_base[0] = '\0';
-                if (s->spec->cpu_limit_percent == 0 && s->spec->io_limit_count == 0)
-                        return 0;
-                err_bad(e, STATUS_ISOLATION, "limits of CPU time and I/O were asked for, and no cgroup can be had");
-                err_hint(e, "they need %s", jail_layers[LAYER_CGROUP_LIMITS].remedy);
-                return -EPERM;
-        }
-        r = state_cgroup_note(&s->guest, s->cgroup_base, e);
-        if (r == 0)
-                r = jail_cgroup_enter_leaf(s->cgroup_base, e);
-        return r < 0 ? r : cgroup_make(s, e);
-}
-
-static int ids_take(struct supervisor *s, struct err *e)
-{
-        struct state_ids_range range;
-        int r = state_ids_range(&range);
-
-        if (r < 0 && r != -ENOENT)
-                return err_set(e, r, "read /etc/subuid and /etc/subgid");
-        s->own_ids = r == 0 && (is_root() || id_mapper_available());
-        if (!s->own_ids) {
-                s->state.slot = STATE_SLOT_NONE;
-                s->state.ids = (struct jail_ids){.uid = geteuid(), .gid = getegid(), .count = 1};
-                return 0;
-        }
-        r = state_ids_take(&s->dir, &range, s->spec->name, &s->state.slot, &s->state.ids, e);
-        s->slot_taken = r == 0;
-        if (r == 0 && !is_root())
-                r = id_mapper_start(&s->mapper, &s->state.ids, e);
-        return r;
-}
+#define SAY(s, ...) place_say("guest", (s)->spec->name, (s)->console.terminal.raw, __VA_ARGS__)
 
 static int prepare(struct supervisor *s, struct err *e)
 {
-        int r;
+        const bool limits_asked = s->spec->cpu_limit_percent > 0 || s->spec->io_limit_count > 0;
+        int r = place_take(&s->place, e);
 
-        (void)prctl(PR_SET_NAME, "bulkhead-supervisor"); /* of which the kernel keeps 15 characters */
-        if (prctl(PR_SET_DUMPABLE, 0) < 0)
-                return err_set(e, -errno, "become undumpable");
-        r = signals_open(&s->signal_fd, e);
-        if (r == 0)
-                r = state_dir_open(&s->dir, e);
-        if (r == 0)
-                r = state_guest_take(&s->dir, s->spec->name, &s->guest, e);
         if (r == 0)
                 r = resources_open(s->spec, &s->resources, e);
         if (r == 0)
-                r = devices_open(&s->devices, s->spec, &s->dir, e);
+                r = devices_open(&s->devices, s->spec, &s->place.dir, e);
         if (r == 0 && s->spec->disk_count > 0)
-                r = requests_open(&s->requests, s->guest.dir_fd, e);
-        /* The cgroup first: making it proves that nothing is left of a dead guest of this name, whose ids it may get.
-         */
+                r = requests_open(&s->requests, s->place.guest.dir_fd, e);
         if (r == 0)
-                r = is_root() ? cgroup_make(s, e) : user_cgroup_make(s, e);
-        return r == 0 ? ids_take(s, e) : r;
-}
-
-static void sweep(struct supervisor *s)
-{
-        if (!s->swept && s->dir.fd >= 0)
-                state_sweep(&s->dir, s->guest.lock_fd >= 0 ? s->spec->name : NULL);
-        s->swept = true;
+                r = place_furnish(&s->place, limits_asked, e);
+        s->state.slot = s->place.slot;
+        s->state.ids = s->place.ids;
+        return r;
 }
 
 /* What of the files in the guest's directory does not depend on READY: the guest's first output comes right behind
@@ -195,7 +70,7 @@ static int state_prepare(struct supervisor *s, const struct vmm_process *p, stru
         if (s->state.supervisor.start_time == 0 || s->state.vmm.start_time == 0)
                 return err_bad(e, STATUS_FAILURE, "the start times of the guest's processes cannot be read from /proc");
         s->state.spec = *s->spec;
-        return state_new_open(&s->guest, &s->state_new, e);
+        return state_new_open(&s->place.guest, &s->state_new, e);
 }
 
 /* The VMM loads the guest meanwhile: time to prepare its files, to sweep, as every command does, and then to give
@@ -208,28 +83,14 @@ static int on_configured(void *ctx, const struct vmm_process *p, struct err *e)
         if (r < 0)
                 return r;
         s->state_written = false;
-        sweep(s);
+        place_sweep(&s->place);
         if (s->narrowed)
                 return 0;
         if (s->spec->on_reset != ON_RESET_RESTART)
-                id_mapper_stop(&s->mapper);
+                id_mapper_stop(&s->place.mapper);
         r = supervisor_narrow(s->spec->on_reset == ON_RESET_RESTART, s->devices.count > 0, e);
         s->narrowed = r == 0;
         return r;
-}
-
-/* The layers that the guest does without, and what each would need, in one line. */
-static void say_absent(struct supervisor *s, uint64_t layers)
-{
-        char line[4096];
-        size_t used = 0;
-
-        for (unsigned int i = 0; i < LAYER_COUNT && used < sizeof(line); i++)
-                if (!(layers & LAYER_BIT(i)))
-                        used += (size_t)snprintf(line + used, sizeof(line) - used, "%s%s (needs %s)", used ? ", " : "",
-                                                 jail_layers[i].name, jail_layers[i].remedy);
-        if (used > 0)
-                say(s, "runs without: %s", line);
 }
 
 /* A device is up, has died, is up again, or will not come back. */
@@ -238,15 +99,15 @@ static void on_device(void *ctx, const struct device *d, enum device_news news)
         struct supervisor *s = ctx;
 
         if (news == DEVICE_NEWS_UP && d->disk && d->disk->engine == DISK_ENGINE_AUTO && d->engine == DISK_ENGINE_SYNC)
-                say(s, "device %s does without io_uring, which cannot be had", d->id);
+                SAY(s, "device %s does without io_uring, which cannot be had", d->id);
         if (news == DEVICE_NEWS_RESTARTED)
-                say(s, "device %s died (%s) and was started again", d->id, d->why);
+                SAY(s, "device %s died (%s) and was started again", d->id, d->why);
         if (news == DEVICE_NEWS_GIVEN_UP)
-                say(s, "device %s died (%s) and is not started again", d->id, d->why);
+                SAY(s, "device %s died (%s) and is not started again", d->id, d->why);
         devices_describe(&s->devices, &s->state);
         /* A state that cannot be written is an older one: a command finds a process in it that there is no more. */
         if (s->state_written)
-                (void)state_rewrite(&s->guest, &s->state, NULL);
+                (void)state_rewrite(&s->place.guest, &s->state, NULL);
 }
 
 static void on_resized(void *ctx, const struct device *d, int result)
@@ -266,13 +127,13 @@ static int on_ready(void *ctx, const struct vmm_process *p, struct err *e)
         s->state.landlock_abi = p->landlock_abi;
         s->state.started_unix = (int64_t)time(NULL);
         devices_describe(&s->devices, &s->state);
-        r = state_attest(&s->guest, &s->state_new, &s->state, e);
+        r = state_attest(&s->place.guest, &s->state_new, &s->state, e);
         if (r == 0)
-                r = state_write(&s->guest, &s->state_new, &s->state, e);
+                r = state_write(&s->place.guest, &s->state_new, &s->state, e);
         s->state_written = r == 0;
         state_new_close(&s->state_new);
         if (r == 0 && !s->told)
-                say_absent(s, p->layers);
+                place_say_absent("guest", s->spec->name, s->console.terminal.raw, p->layers);
         s->told = true;
         return r;
 }
@@ -280,10 +141,11 @@ static int on_ready(void *ctx, const struct vmm_process *p, struct err *e)
 /* Waits before a restart; a signal ends the wait. Returns the signal, or 0. */
 static int restart_delay(struct supervisor *s, int delay_ms)
 {
-        struct pollfd p = {.fd = s->signal_fd, .events = POLLIN};
+        struct pollfd p = {.fd = s->place.signal_fd, .events = POLLIN};
         struct signalfd_siginfo info;
 
-        if (delay_ms == 0 || poll(&p, 1, delay_ms) <= 0 || read(s->signal_fd, &info, sizeof(info)) != sizeof(info))
+        if (delay_ms == 0 || poll(&p, 1, delay_ms) <= 0 ||
+            read(s->place.signal_fd, &info, sizeof(info)) != sizeof(info))
                 return 0;
         return info.ssi_signo == SIGUSR1 ? 0 : (int)info.ssi_signo;
 }
@@ -293,17 +155,17 @@ static int run_until_end(struct supervisor *s, struct run_result *result, struct
         const struct guest_run run = {
                 .start = {.spec = s->spec,
                           .resources = &s->resources,
-                          .cgroup = s->cgroup_made ? &s->cgroup : NULL,
-                          .staging_dir = s->guest.path,
-                          .ids = &s->state.ids,
-                          .by_user = !is_root(),
-                          .own_ids = s->own_ids,
+                          .cgroup = s->place.cgroup_made ? &s->place.cgroup : NULL,
+                          .staging_dir = s->place.guest.path,
+                          .ids = &s->place.ids,
+                          .by_user = geteuid() != 0,
+                          .own_ids = s->place.own_ids,
                           .devices = &s->devices,
-                          .mapper = s->mapper.pid > 0 ? &s->mapper : NULL},
+                          .mapper = s->place.mapper.pid > 0 ? &s->place.mapper : NULL},
                 .console = &s->console,
                 .requests = &s->requests,
-                .signal_fd = s->signal_fd,
-                .required_layers = required_layers(s->spec),
+                .signal_fd = s->place.signal_fd,
+                .required_layers = place_required_layers(s->spec->require_all_layers),
                 .configured = on_configured,
                 .ready = on_ready,
                 .ctx = s,
@@ -323,7 +185,7 @@ static int run_until_end(struct supervisor *s, struct run_result *result, struct
                 else
                         delay_ms = delay_ms * 2 > RESET_DELAY_MAX_MS ? RESET_DELAY_MAX_MS : delay_ms * 2;
                 s->state.resets++;
-                say(s, "%s; it starts again in %d ms",
+                SAY(s, "%s; it starts again in %d ms",
                     result->triple_fault ? "ended in a triple fault" : "reset itself", delay_ms);
                 result->signal = restart_delay(s, delay_ms);
                 if (result->signal) {
@@ -351,43 +213,24 @@ static int exit_status(const struct run_result *result)
         return STATUS_FAILURE;
 }
 
-/* Gives back everything, in the order that never frees an id or a name while something of the guest lives. */
+/* Nothing of the guest lives any more. */
 static int release(struct supervisor *s, struct err *e)
 {
-        int r = 0;
-
-        sweep(s); /* where the start failed before it came to that */
         state_new_close(&s->state_new);
         console_fini(&s->console);
         requests_close(&s->requests);
         devices_close(&s->devices);
         resources_close(&s->resources);
-        id_mapper_stop(&s->mapper);
-        jail_cgroup_close(&s->cgroup);
-        if (s->cgroup_made)
-                r = jail_cgroup_remove(s->cgroup_base, s->spec->name, e);
-        if (s->delegated)
-                jail_cgroup_leave_leaf(s->cgroup_base);
-        if (r == 0 && s->slot_taken)
-                state_ids_drop(&s->dir, s->state.slot);
-        if (r == 0 && s->guest.lock_fd >= 0)
-                state_guest_drop(&s->dir, s->spec->name, &s->guest);
-        state_dir_close(&s->dir);
-        fd_closep(&s->signal_fd);
-        return r;
+        return place_release(&s->place, e);
 }
 
 int supervise(const struct guest_spec *spec, struct err *e)
 {
         struct supervisor s = {
                 .spec = spec,
-                .dir = {.fd = -1, .guests_fd = -1, .ids_fd = -1},
-                .guest = {.dir_fd = -1, .lock_fd = -1},
+                .place = PLACE_INIT(spec->name),
                 .state_new = STATE_NEW_INIT,
-                .cgroup = {.unified_fd = -1},
                 .resources = RESOURCES_INIT,
-                .mapper = ID_MAPPER_INIT,
-                .signal_fd = -1,
                 .requests = REQUESTS_INIT,
         };
         struct run_result result = {.reason = RUN_FAILED};
