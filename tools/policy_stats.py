@@ -28,6 +28,7 @@ FILTERS = [
     ("supervisor", "supervisor, from CONFIG on, with `--on-reset exit`", ("api", 31)),
     ("supervisor_restart", "the same where a reset restarts the guest, and all of the next run", ("api", 31)),
     ("supervisor_devices", "the same with devices, and all that a device's next process does", ("api", 31)),
+    ("supervisor_sockets", "the same with devices outside, and of a device alone", ("api", 31)),
     ("json", "bulkhead-json", None),
     ("json_stat", "the same, reading the description of a guest", None),
 ]

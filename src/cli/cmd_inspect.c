@@ -120,13 +120,21 @@ static int device_inspect(const struct state_dir *d, struct inspection *x, uint3
                           struct err *e)
 {
         struct device_inspection *di = &x->devices[i];
-        const struct layer_claim claim = layer_claim_device(&x->state, i, &x->facts);
+        const struct layer_claim claim = layer_claim_device(&x->state, i, x->state.alone ? NULL : &x->facts);
         int r = process_inspect(d, &x->state.spec, &x->state.devices[i].process, &di->facts, e);
 
         di->running = r == 0;
         if (r == 0)
                 *contradicted |= layers_read(&claim, &di->facts, di->layers);
         return r == -ENOENT ? 0 : r;
+}
+
+static int show(const struct inspection *x, const struct report_options *o, struct err *e)
+{
+        if (o->json)
+                return inspection_print_json(x, e);
+        inspection_print(x);
+        return 0;
 }
 
 static int inspect(const struct state_dir *d, const struct report_options *o, bool *ret_contradicted, struct err *e)
@@ -137,6 +145,10 @@ static int inspect(const struct state_dir *d, const struct report_options *o, bo
 
         if (r < 0)
                 return r;
+        if (x.state.alone) {
+                r = device_inspect(d, &x, 0, ret_contradicted, e);
+                return r < 0 ? r : show(&x, o, e);
+        }
         r = process_inspect(d, &x.state.spec, &x.state.vmm, &x.facts, e);
         if (r < 0)
                 return r == -ENOENT ? ended(e, o->name) : r;
@@ -147,10 +159,7 @@ static int inspect(const struct state_dir *d, const struct report_options *o, bo
                 if (r < 0)
                         return r;
         }
-        if (o->json)
-                return inspection_print_json(&x, e);
-        inspection_print(&x);
-        return 0;
+        return show(&x, o, e);
 }
 
 int cmd_inspect(int argc, char *argv[], struct err *e)

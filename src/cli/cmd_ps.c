@@ -18,18 +18,18 @@
 
 static const char ps_help[] =
         "Usage: bulkhead ps [--json]\n\n"
-        "Lists the guests of this host that live. LAYERS tells whether a layer of isolation is missing;\n"
+        "Lists the guests of this host that live, and the devices alone. LAYERS tells whether a layer of isolation is missing;\n"
         "bulkhead inspect NAME tells which.\n\n"
         "  --json  print JSON\n";
 
-enum row_phase { ROW_RUNNING, ROW_STARTING, ROW_OTHER_VERSION };
+enum row_phase { ROW_RUNNING, ROW_DEVICE, ROW_STARTING, ROW_OTHER_VERSION }; /* ROW_DEVICE: one alone */
 
-static const char *const phases[] = {"running", "starting", "other version"};
+static const char *const phases[] = {"running", "device", "starting", "other version"};
 
 struct row {
         char name[SPEC_NAME_MAX];
         enum row_phase phase;
-        /* Of a running guest: */
+        /* Of a running guest; some also of a device: */
         pid_t vmm;
         uint32_t vcpus, resets;
         uint64_t memory_bytes;
@@ -97,6 +97,7 @@ static bool row_read(const struct state_dir *d, const char *name, struct row *re
         if (r < 0)
                 row.phase = r == -ENOENT ? ROW_STARTING : ROW_OTHER_VERSION;
         else {
+                row.phase = s.alone ? ROW_DEVICE : ROW_RUNNING;
                 row.vmm = s.vmm.pid;
                 row.vcpus = s.spec.vcpus;
                 row.resets = s.resets;
@@ -146,19 +147,32 @@ static void print_table(const struct rows *rows)
                "RESETS", "DEVICES", "LAYERS");
         for (size_t i = 0; i < rows->count; i++) {
                 const struct row *row = &rows->list[i];
-                char memory[32], uptime[32], layers[32] = "all";
+                char memory[32] = "-", uptime[32], vcpus[16] = "-", resets[16] = "-", layers[32] = "all";
 
-                if (row->phase != ROW_RUNNING) {
+                if (row->phase > ROW_DEVICE) {
                         printf("%-*s  %s\n", name_width, row->name, phases[row->phase]);
                         continue;
                 }
-                snprintf(memory, sizeof(memory), "%" PRIu64 "M", row->memory_bytes >> 20);
+                if (row->phase == ROW_RUNNING) {
+                        snprintf(vcpus, sizeof(vcpus), "%u", row->vcpus);
+                        snprintf(resets, sizeof(resets), "%u", row->resets);
+                        snprintf(memory, sizeof(memory), "%" PRIu64 "M", row->memory_bytes >> 20);
+                }
                 duration_print(uptime, sizeof(uptime), (int64_t)time(NULL) - row->started_unix);
                 if (row->absent)
                         snprintf(layers, sizeof(layers), "%d absent", row->absent);
-                printf("%-*s  %8d  %5u  %9s  %8s  %6u  %7u  %s\n", name_width, row->name, (int)row->vmm, row->vcpus,
-                       memory, uptime, row->resets, row->device_count, layers);
+                printf("%-*s  %8d  %5s  %9s  %8s  %6s  %7u  %s\n", name_width, row->name, (int)row->vmm, vcpus, memory,
+                       uptime, resets, row->device_count, layers);
         }
+}
+
+/* What a device alone does not have. */
+static void print_json_guest(struct report *rep, const struct row *row, size_t i)
+{
+        report_integer(rep, row->vmm, "guests/%zu/vmm_pid", i);
+        report_integer(rep, row->vcpus, "guests/%zu/vcpus", i);
+        report_integer(rep, (int64_t)row->memory_bytes, "guests/%zu/memory_bytes", i);
+        report_integer(rep, row->resets, "guests/%zu/resets", i);
 }
 
 static int print_json(const struct rows *rows, struct err *e)
@@ -174,13 +188,11 @@ static int print_json(const struct rows *rows, struct err *e)
 
                 report_text(&rep, row->name, "guests/%zu/name", i);
                 report_text(&rep, phases[row->phase], "guests/%zu/phase", i);
-                if (row->phase != ROW_RUNNING)
+                if (row->phase > ROW_DEVICE)
                         continue;
-                report_integer(&rep, row->vmm, "guests/%zu/vmm_pid", i);
-                report_integer(&rep, row->vcpus, "guests/%zu/vcpus", i);
-                report_integer(&rep, (int64_t)row->memory_bytes, "guests/%zu/memory_bytes", i);
+                if (row->phase == ROW_RUNNING)
+                        print_json_guest(&rep, row, i);
                 report_integer(&rep, row->started_unix, "guests/%zu/started_unix", i);
-                report_integer(&rep, row->resets, "guests/%zu/resets", i);
                 report_integer(&rep, row->absent, "guests/%zu/layers_absent", i);
                 report_array(&rep, "guests/%zu/devices", i);
                 for (uint32_t k = 0; k < row->device_count; k++) {

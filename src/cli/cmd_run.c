@@ -1,11 +1,7 @@
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "cli/commands.h"
+#include "cli/inherited.h"
 #include "cli/json_helper.h"
 #include "cli/spec_flags.h"
 #include "cli/user_session.h"
@@ -21,40 +17,6 @@ static int spec_build(int argc, char *argv[], const struct run_options *o, struc
         if (r == 0)
                 r = spec_flags_apply(argc, argv, s, e);
         return r < 0 ? r : guest_spec_validate(s, e);
-}
-
-/*
- * Whoever started this may have closed 0, 1 or 2. The next descriptors opened would take their numbers, and
- * be read as console input or written to as output.
- */
-static int standard_fds_fill(struct err *e)
-{
-        for (;;) {
-                int fd = open("/dev/null", O_RDWR);
-
-                if (fd < 0)
-                        return err_set(e, -errno, "open /dev/null");
-                if (fd > STDERR_FILENO) {
-                        close(fd);
-                        return 0;
-                }
-        }
-}
-
-/* Wipes the environment, which can hold secrets, from a process that lives as long as the guest and is copied into its
- * jail. What stays is where an ordinary user's runtime directory is. */
-static void environment_wipe(void)
-{
-        static char runtime_dir[SPEC_PATH_MAX];
-        static char *kept[] = {NULL, NULL};
-        const char *value = getenv("XDG_RUNTIME_DIR");
-        int n = geteuid() == 0 || !value ? 0 : snprintf(runtime_dir, sizeof(runtime_dir), "XDG_RUNTIME_DIR=%s", value);
-
-        if (n > 0 && (size_t)n < sizeof(runtime_dir))
-                kept[0] = runtime_dir;
-        for (char **variable = environ; variable && *variable; variable++)
-                explicit_bzero(*variable, strlen(*variable));
-        environ = kept;
 }
 
 /* Everything that needs no guest. Returns the exit status, or -1 when s is to be run. */

@@ -10,6 +10,7 @@ int cmd_inspect(int argc, char *argv[], struct err *e);
 int cmd_audit(int argc, char *argv[], struct err *e);
 int cmd_kill(int argc, char *argv[], struct err *e);
 int cmd_resize(int argc, char *argv[], struct err *e);
+int cmd_device(int argc, char *argv[], struct err *e);
 int cmd_doctor(int argc, char *argv[], struct err *e);
 int cmd_version(int argc, char *argv[], struct err *e);
 

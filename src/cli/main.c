@@ -22,6 +22,7 @@ static const struct {
         {"doctor", cmd_doctor, "tell whether this host can run guests", true},
         {"kill", cmd_kill, "end a guest, or press its power button", true},
         {"resize", cmd_resize, "make a disk of a running guest larger", true},
+        {"device", cmd_device, "serve a disk or entropy to another virtual machine monitor", false},
         {"version", cmd_version, "print the version", true},
 };
 

@@ -1,5 +1,6 @@
 #include "cli/spec_flags.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stddef.h>
@@ -353,6 +354,24 @@ int run_options_parse(int argc, char *const argv[], struct run_options *ret, str
         return 0;
 }
 
+static int flag_apply(const struct flag *f, const char *value, struct guest_spec *s, struct err *e)
+{
+        int r = f->apply(s, value, e);
+
+        return r < 0 ? err_wrap(e, r, "--%s %.80s", f->name, value ? value : "") : 0;
+}
+
+int spec_flag_apply(const char *name, const char *value, struct guest_spec *s, struct err *e)
+{
+        size_t i = 0;
+
+        while (strcmp(flags[i].name, name) != 0 || !flags[i].apply) {
+                i++;
+                assert(i < ARRAY_LEN(flags));
+        }
+        return flag_apply(&flags[i], value, s, e);
+}
+
 int spec_flags_apply(int argc, char *const argv[], struct guest_spec *s, struct err *e)
 {
         struct guest_spec copy = *s;
@@ -370,9 +389,9 @@ int spec_flags_apply(int argc, char *const argv[], struct guest_spec *s, struct 
                         if (r < 0)
                                 return err_wrap(e, r, "'%.80s'", value);
                 } else if (f->apply) {
-                        r = f->apply(&copy, value, e);
+                        r = flag_apply(f, value, &copy, e);
                         if (r < 0)
-                                return err_wrap(e, r, "--%s %.80s", f->name, value);
+                                return r;
                 }
         }
         *s = copy;

@@ -38,3 +38,7 @@ int run_options_parse(int argc, char *const argv[], struct run_options *ret, str
  * value; STATUS_USAGE, or STATUS_IMAGE for a command line that is too long. Returns 0 or -EINVAL.
  */
 int spec_flags_apply(int argc, char *const argv[], struct guest_spec *s, struct err *e);
+
+/* Sets in s what one option of the guest says, which there must be: for other commands that have it. value: NULL where
+ * it takes none. Errors name it. Returns 0 or -EINVAL. */
+int spec_flag_apply(const char *name, const char *value, struct guest_spec *s, struct err *e);

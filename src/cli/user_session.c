@@ -33,7 +33,7 @@ void user_session_enter_scope(int argc, char *argv[])
 {
         char self[SPEC_PATH_MAX], unit[64], base[CGROUP_BASE_MAX];
         const char *head[] = {SYSTEMD_RUN, "--user", "--scope", "--quiet", "--collect", unit, "--property=Delegate=yes",
-                              "--",        self,     "run"};
+                              "--",        self};
         char *list[ARGUMENTS_MAX + ARRAY_LEN(head) + 1];
         size_t count = 0;
         ssize_t n;
@@ -48,7 +48,7 @@ void user_session_enter_scope(int argc, char *argv[])
         snprintf(unit, sizeof(unit), "--unit=" CGROUP_SCOPE_FORMAT, (int)getpid());
         for (size_t i = 0; i < ARRAY_LEN(head); i++)
                 list[count++] = (char *)(uintptr_t)head[i];
-        for (int i = 1; i < argc; i++)
+        for (int i = 0; i < argc; i++)
                 list[count++] = argv[i];
         list[count] = NULL;
         execv(SYSTEMD_RUN, list);

@@ -74,7 +74,7 @@ struct guest_state {
         uint32_t resets;
         int64_t started_unix; /* seconds */
         uint32_t device_count;
-        uint32_t reserved;
+        uint32_t alone; /* 0, or 1: no guest, but one device for another front end; vmm is its process, or none now */
         struct device_state devices[VMM_DEVICES_MAX];
         struct guest_spec spec;
 };

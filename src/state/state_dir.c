@@ -247,6 +247,9 @@ static bool state_valid(struct guest_state *s)
         for (uint32_t i = 0; i < s->device_count; i++)
                 if (!memchr(s->devices[i].id, '\0', sizeof(s->devices[i].id)))
                         return false;
+        if (s->alone) /* without a kernel */
+                return s->alone == 1 && s->device_count == 1 &&
+                       guest_spec_draft_from_bytes(&s->spec, sizeof(s->spec), &s->spec, NULL) == 0;
         return guest_spec_validate(&s->spec, NULL) == 0;
 }
 

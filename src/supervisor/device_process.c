@@ -94,7 +94,8 @@ int device_process_start(struct devices *d, struct device *dv, struct err *e)
                 {dv->resource_fd, DEVICE_FD_RESOURCE},
         };
         const struct jail_request req = {
-                .join = &d->namespaces,
+                .join = d->map_ids ? NULL : &d->namespaces,
+                .staging_dir = jail->staging_dir,
                 .fds = fds,
                 .fd_count = ARRAY_LEN(fds) - (dv->resource_fd < 0 ? 1 : 0),
                 .control_target = DEVICE_FD_CONTROL,
@@ -129,7 +130,7 @@ int device_process_start(struct devices *d, struct device *dv, struct err *e)
         dv->deadline_ms = clock_now_ms() + DEVICE_START_TIMEOUT_MS;
         dv->is_up = dv->lost = false;
         dv->said[0] = '\0';
-        return mapped_tell(dv, e);
+        return d->map_ids ? 0 : mapped_tell(dv, e);
 }
 
 /* ---- end ---- */
@@ -267,6 +268,25 @@ static void next_try(struct devices *d, struct device *dv, int vmm_fd)
         dv->deadline_ms = now + delay_ms(dv, now);
 }
 
+/* The process of a device alone; first: what to say when it never got ready. */
+static int alone_over(struct devices *d, struct device *dv, int status, const struct err *first, struct err *e)
+{
+        dv->phase = DEVICE_OFF;
+        if (!dv->is_up) {
+                if (!first)
+                        return peer_died(dv->role->program, status, e);
+                *e = *first;
+                return -ECHILD;
+        }
+        if (WIFSIGNALED(status))
+                say(dv, "signal %d", WTERMSIG(status));
+        else if (WEXITSTATUS(status) != 0)
+                say(dv, "status %d", WEXITSTATUS(status));
+        memcpy(dv->why, dv->said, sizeof(dv->why));
+        d->news(d->ctx, dv, DEVICE_NEWS_DIED);
+        return 0;
+}
+
 /* It has ended, or is to: reaps it, and sees to the next one. first: what to say when it was needed for the start. */
 static int process_over(struct devices *d, struct device *dv, int vmm_fd, const struct err *first, struct err *e)
 {
@@ -277,6 +297,8 @@ static int process_over(struct devices *d, struct device *dv, int vmm_fd, const 
                 dv->resizing = false;
                 d->resized(d->ctx, dv, -ECHILD);
         }
+        if (d->map_ids)
+                return alone_over(d, dv, status, first, e);
         if (is_ending(vmm_fd)) {
                 dv->phase = DEVICE_OFF;
                 return 0;
@@ -311,6 +333,17 @@ static void end_soon(struct device *dv)
 }
 
 /* ---- messages ---- */
+
+/* Of a device alone. */
+static int on_rooted(struct devices *d, struct device *dv, struct err *e)
+{
+        int r;
+
+        if (dv->phase != DEVICE_BUILDING || !d->map_ids)
+                return err_set(e, -EPROTO, "it reports its root at the wrong time");
+        r = d->map_ids(d->ctx, dv->pid, e);
+        return r < 0 ? r : mapped_tell(dv, e);
+}
 
 static int on_jailed(struct devices *d, struct device *dv, const struct control_jailed *m, struct err *e)
 {
@@ -408,6 +441,9 @@ static int message_handle(struct devices *d, struct device *dv, int vmm_fd, stru
         if (r < 0)
                 return err_set(e, r, "receive from it");
         switch (m.head.type) {
+        case CONTROL_ROOTED:
+                r = on_rooted(d, dv, e);
+                break;
         case CONTROL_JAILED:
                 r = on_jailed(d, dv, &m.jailed, e);
                 break;

@@ -78,6 +78,7 @@ struct device_jail {
         bool by_user, own_ids;
         uint64_t tasks; /* of the whole guest */
         uint64_t required_layers;
+        const char *staging_dir; /* of a device alone, whose jail is its own: where the new root is mounted */
 };
 
 enum device_news { DEVICE_NEWS_UP, DEVICE_NEWS_DIED, DEVICE_NEWS_RESTARTED, DEVICE_NEWS_GIVEN_UP };
@@ -93,6 +94,11 @@ struct devices {
         void (*news)(void *ctx, const struct device *d, enum device_news news);
         /* A device has answered devices_resize(), or can no more: result is 0 or a negative errno. */
         void (*resized)(void *ctx, const struct device *d, int result);
+        /*
+         * A device alone: its process is the first of a jail of its own, whose ids this maps, and it serves the front
+         * end that own_socket leads to. When that has left, it is not started again. NULL: the devices of a guest.
+         */
+        int (*map_ids)(void *ctx, pid_t pid, struct err *e);
         void *ctx;
 };
 

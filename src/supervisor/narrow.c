@@ -11,7 +11,8 @@
 #include "jail/jail_seccomp.h"
 
 /* Compiled from the policy files beside this. */
-extern const struct jail_policy policy_supervisor, policy_supervisor_restart, policy_supervisor_devices;
+extern const struct jail_policy policy_supervisor, policy_supervisor_restart, policy_supervisor_devices,
+        policy_supervisor_sockets;
 
 static int prctl3(int op, unsigned long a, unsigned long b)
 {
@@ -43,17 +44,18 @@ static int capabilities_keep(uint32_t keep, struct err *e)
         return 0;
 }
 
-int supervisor_narrow(bool restarts, bool has_devices, struct err *e)
+int supervisor_narrow(enum narrow_to to, bool maps_ids, struct err *e)
 {
-        int r = capabilities_keep(restarts ? (1U << CAP_SETUID) | (1U << CAP_SETGID) : 0, e);
+        static const struct jail_policy *const policies[] = {[NARROW_ONCE] = &policy_supervisor,
+                                                             [NARROW_RESTARTS] = &policy_supervisor_restart,
+                                                             [NARROW_DEVICES] = &policy_supervisor_devices,
+                                                             [NARROW_SOCKETS] = &policy_supervisor_sockets};
+        int r = capabilities_keep(maps_ids ? (1U << CAP_SETUID) | (1U << CAP_SETGID) : 0, e);
 
         if (r < 0)
                 return r;
         r = prctl3(PR_SET_NO_NEW_PRIVS, 1, 0);
         if (r < 0)
                 return err_set(e, r, "set no_new_privs");
-        return jail_seccomp_install(has_devices ? &policy_supervisor_devices
-                                    : restarts  ? &policy_supervisor_restart
-                                                : &policy_supervisor,
-                                    e);
+        return jail_seccomp_install(policies[to], e);
 }

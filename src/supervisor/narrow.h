@@ -5,11 +5,17 @@
 
 #include "base/err.h"
 
+/* Each is inherited by the processes that are started under it, but for the first, with which none can be started. */
+enum narrow_to {
+        NARROW_ONCE,     /* supervisor.policy: a guest that runs once */
+        NARROW_RESTARTS, /* supervisor_restart.policy: one that a reset starts again */
+        NARROW_DEVICES,  /* supervisor_devices.policy: one with devices, which are started again when they die */
+        NARROW_SOCKETS,  /* supervisor_sockets.policy: with sockets that have names */
+};
+
 /*
- * Keeps no capability; when restarts is true, CAP_SETUID and CAP_SETGID, to map the ids of a restarted guest. Sets
- * no_new_privs and installs the supervisor's system-call filter: supervisor_devices.policy for a guest with devices,
- * which are started again when they die; supervisor_restart.policy for another one when restarts is true; both are
- * inherited by the processes that are started then; else supervisor.policy, with which no process can be started.
- * Returns 0 or a negative errno: then the guest must end.
+ * Keeps no capability; when maps_ids is true, CAP_SETUID and CAP_SETGID, to map the ids of the next jail. Sets
+ * no_new_privs and installs the supervisor's system-call filter. Returns 0 or a negative errno: then the guest must
+ * end.
  */
-int supervisor_narrow(bool restarts, bool has_devices, struct err *e);
+int supervisor_narrow(enum narrow_to to, bool maps_ids, struct err *e);

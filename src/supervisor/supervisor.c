@@ -73,6 +73,13 @@ static int state_prepare(struct supervisor *s, const struct vmm_process *p, stru
         return state_new_open(&s->place.guest, &s->state_new, e);
 }
 
+static enum narrow_to narrow_to(const struct supervisor *s)
+{
+        if (s->devices.count > 0)
+                return NARROW_DEVICES;
+        return s->spec->on_reset == ON_RESET_RESTART ? NARROW_RESTARTS : NARROW_ONCE;
+}
+
 /* The VMM loads the guest meanwhile: time to prepare its files, to sweep, as every command does, and then to give
  * up what only that and starting the guest needed. */
 static int on_configured(void *ctx, const struct vmm_process *p, struct err *e)
@@ -88,7 +95,7 @@ static int on_configured(void *ctx, const struct vmm_process *p, struct err *e)
                 return 0;
         if (s->spec->on_reset != ON_RESET_RESTART)
                 id_mapper_stop(&s->place.mapper);
-        r = supervisor_narrow(s->spec->on_reset == ON_RESET_RESTART, s->devices.count > 0, e);
+        r = supervisor_narrow(narrow_to(s), s->spec->on_reset == ON_RESET_RESTART, e);
         s->narrowed = r == 0;
         return r;
 }

@@ -32,6 +32,7 @@ TRACE = BUILD / "tests/trace/syscall-trace"
 POLICIES = {"supervisor": "src/supervisor/supervisor.policy",
             "supervisor_restart": "src/supervisor/supervisor_restart.policy",
             "supervisor_devices": "src/supervisor/supervisor_devices.policy",
+            "supervisor_sockets": "src/supervisor/supervisor_sockets.policy",
             "vmm_setup": "src/vmm/policy/setup.policy",
             "vmm_main": "src/vmm/policy/main.policy",
             "vmm_main_devices": "src/vmm/policy/main_devices.policy",

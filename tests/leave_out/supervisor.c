@@ -23,6 +23,7 @@
 #include "base/sys.h"
 #include "jail/jail.h"
 #include "jail/jail_stages.h"
+#include "supervisor/narrow.h"
 #include "supervisor/supervisor.h"
 
 /* Says on every start what this program is. */
@@ -212,14 +213,13 @@ int __wrap_jail_stage_seccomp(struct jail *j, struct err *e)
         return leaves_out("seccomp_setup") ? 0 : __real_jail_stage_seccomp(j, e);
 }
 
-int __real_supervisor_narrow(bool restarts, struct err *e);
-int __wrap_supervisor_narrow(bool restarts, struct err *e);
-int __wrap_supervisor_narrow(bool restarts, struct err *e)
+__typeof__(supervisor_narrow) __real_supervisor_narrow, __wrap_supervisor_narrow;
+int __wrap_supervisor_narrow(enum narrow_to to, bool maps_ids, struct err *e)
 {
         int r;
 
         leave_out_narrowing(true);
-        r = __real_supervisor_narrow(restarts, e);
+        r = __real_supervisor_narrow(to, maps_ids, e);
         leave_out_narrowing(false);
         return r;
 }

@@ -58,10 +58,10 @@ static enum layer_found find_namespace(enum ns_kind kind, const struct layer_cla
         if (ns->guest == 0)
                 return ns->own == 0 ? FOUND_NO : FOUND_UNKNOWN;
         detail(v, "%" PRIu64, ns->guest);
-        /* The VMM is the first process of its namespace, and a device is not. */
-        if (kind == NS_PID && (claim->device ? f->threads[0].pid_inside <= 1 : f->threads[0].pid_inside != 1))
+        /* The VMM is the first process of its namespace, as is a device alone; one of a guest is not. */
+        if (kind == NS_PID && (claim->vmm ? f->threads[0].pid_inside <= 1 : f->threads[0].pid_inside != 1))
                 return FOUND_NO;
-        if (claim->device && ns->guest != claim->vmm->ns[kind].guest) {
+        if (claim->vmm && ns->guest != claim->vmm->ns[kind].guest) {
                 detail(v, "%" PRIu64 ", not the guest's", ns->guest);
                 return FOUND_NO;
         }

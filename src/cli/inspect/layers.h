@@ -32,7 +32,7 @@ struct layer_claim {
         /* Of a device's process: */
         const struct device_state *device; /* NULL: the VMM */
         size_t index;
-        const struct inspect_facts *vmm; /* whose namespaces it must be in */
+        const struct inspect_facts *vmm; /* whose namespaces it must be in; NULL: it has its own */
 };
 
 struct layer_claim layer_claim_vmm(const struct guest_state *state);

@@ -132,6 +132,7 @@ static void report_layers(struct report *r, const struct layer_view *layers, uin
         }
 }
 
+/* vmm: NULL for a device alone. */
 static void report_device(struct report *r, const struct device_state *d, const struct device_inspection *di,
                           const struct inspect_facts *vmm)
 {
@@ -151,7 +152,7 @@ static void report_device(struct report *r, const struct device_state *d, const 
         report_integer(r, f->oom_score_adj, "oom_score_adj");
         report_namespaces(r, f);
         for (int i = 0; i < NS_COUNT; i++)
-                if (f->ns[i].guest != 0)
+                if (vmm && f->ns[i].guest != 0)
                         report_boolean(r, f->ns[i].guest == vmm->ns[i].guest, "namespaces/%s/of_guest", ns_names[i]);
         report_threads(r, f);
         report_files(r, f);
@@ -159,30 +160,38 @@ static void report_device(struct report *r, const struct device_state *d, const 
         report_layers(r, di->layers, d->layers, true);
 }
 
-int inspection_print_json(const struct inspection *x, struct err *e)
+static void report_guest(struct report *r, const struct inspection *x)
 {
         const struct inspect_facts *f = &x->facts;
+
+        report_integer(r, f->pid, "vmm_pid");
+        if (f->threads[0].pid_inside >= 0)
+                report_integer(r, f->threads[0].pid_inside, "vmm_pid_inside");
+        report_boolean(r, f->owner != 0 || f->threads[0].uids[1] == 0, "dumpable");
+        report_integer(r, f->oom_score_adj, "oom_score_adj");
+        report_namespaces(r, f);
+        report_threads(r, f);
+        report_files(r, f);
+        report_cgroup(r, &f->cgroup);
+        report_memory(r, &f->memory);
+        report_layers(r, x->layers, x->state.layers, false);
+}
+
+int inspection_print_json(const struct inspection *x, struct err *e)
+{
         struct report rep;
         int r = report_open(&rep, e);
 
         if (r < 0)
                 return r;
         report_text(&rep, x->state.spec.name, "name");
-        report_integer(&rep, f->pid, "vmm_pid");
-        if (f->threads[0].pid_inside >= 0)
-                report_integer(&rep, f->threads[0].pid_inside, "vmm_pid_inside");
-        report_boolean(&rep, f->owner != 0 || f->threads[0].uids[1] == 0, "dumpable");
-        report_integer(&rep, f->oom_score_adj, "oom_score_adj");
-        report_namespaces(&rep, f);
-        report_threads(&rep, f);
-        report_files(&rep, f);
-        report_cgroup(&rep, &f->cgroup);
-        report_memory(&rep, &f->memory);
-        report_layers(&rep, x->layers, x->state.layers, false);
+        report_boolean(&rep, x->state.alone, "alone");
+        if (!x->state.alone)
+                report_guest(&rep, x);
         report_array(&rep, "devices");
         for (uint32_t i = 0; i < x->state.device_count; i++) {
                 report_under(&rep, "devices/%u/", i);
-                report_device(&rep, &x->state.devices[i], &x->devices[i], f);
+                report_device(&rep, &x->state.devices[i], &x->devices[i], x->state.alone ? NULL : &x->facts);
         }
         return report_print(&rep, e);
 }

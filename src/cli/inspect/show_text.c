@@ -174,23 +174,33 @@ static void print_layers(const struct layer_view *layers, bool of_device)
         }
 }
 
+/* vmm: NULL for a device alone. */
 static void print_device(const struct device_state *d, const struct device_inspection *di,
                          const struct inspect_facts *vmm)
 {
         printf("\nDevice %s (%s), started again %u times\n\n", d->id, device_type_name(d->type), d->restarts);
         if (!di->running) {
-                printf("  no process: %s\n", d->given_up ? "it was given up" : "it is being started again");
+                printf("  no process: %s\n", !vmm          ? "it has no front end"
+                                             : d->given_up ? "it was given up"
+                                                           : "it is being started again");
                 return;
         }
         print_process(&di->facts);
         print_namespaces(&di->facts, vmm);
         print_threads(&di->facts);
         print_files(&di->facts);
+        if (!vmm)
+                print_cgroup(&di->facts.cgroup);
         print_layers(di->layers, true);
 }
 
 void inspection_print(const struct inspection *x)
 {
+        if (x->state.alone) {
+                printf("Device %s, alone\n", x->state.spec.name);
+                print_device(&x->state.devices[0], &x->devices[0], NULL);
+                return;
+        }
         printf("Guest %s\n\n", x->state.spec.name);
         print_process(&x->facts);
         print_namespaces(&x->facts, NULL);
