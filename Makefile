@@ -19,7 +19,7 @@ compile: $(BUILD)/build.ninja
 $(BUILD)/build.ninja:
 	@meson setup $(BUILD)
 
-demo: ## show two Linux guests, each in its own jail, side by side (needs root)
+demo: ## show two Linux guests, each in its own jail, and one that boots Debian from a disk (needs root)
 	@tools/install-packages build guest
 	@$(MAKE) --no-print-directory compile TARGETS=programs
 	@tools/demo

@@ -52,11 +52,12 @@ class Guest:
         return lines[lines.index(BEGIN) + 1:lines.index(END)]
 
     def vmm(self):
-        """Pid of the supervisor's only child."""
-        children = demo_facts.children(self.supervisor.pid)
-        if len(children) != 1:
-            sys.exit(f"demo: the supervisor of guest {self.name} has {len(children)} children instead of one")
-        return children[0]
+        """Pid of the VMM, which is one of the supervisor's children; the others serve devices."""
+        found = [pid for pid in demo_facts.children(self.supervisor.pid)
+                 if demo_facts.status(pid)["Name"] == "bulkhead-vmm"]
+        if len(found) != 1:
+            sys.exit(f"demo: the supervisor of guest {self.name} has {len(found)} VMMs instead of one")
+        return found[0]
 
     def power_off(self):
         self.supervisor.stdin.write(b"off\n")

@@ -63,15 +63,18 @@ def fetch_kernel():
 
 
 @functools.lru_cache(maxsize=None)
-def initrd():
-    """The initramfs with INIT; made once for each of its versions, because making it takes long in the lab."""
-    key = hashlib.sha256(INIT.encode() + MODULES.encode() + (TOOLS / "mkinitramfs").read_bytes() +
+def initrd(modules=MODULES, files=()):
+    """The initramfs with INIT, kernel modules, and (path here, path there) of more files; made once for each of its
+    versions, because making it takes long in the lab."""
+    key = hashlib.sha256(INIT.encode() + modules.encode() + (TOOLS / "mkinitramfs").read_bytes() +
+                         b"".join(Path(here).read_bytes() + there.encode() for here, there in files) +
                          (KERNELS / "version").read_bytes()).hexdigest()[:16]
     path = BUILD / "tests" / f"linux-guest-{key}.cpio.gz"
     if not path.exists():
         init = path.with_suffix(".init")
         init.write_text(INIT)
-        subprocess.run([TOOLS / "mkinitramfs", "--out", path, "--init", init, "--modules", MODULES], check=True,
+        subprocess.run([TOOLS / "mkinitramfs", "--out", path, "--init", init, "--modules", modules,
+                        *(word for here, there in files for word in ("--file", f"{here}={there}"))], check=True,
                        env=dict(os.environ, BULKHEAD_BUILD=str(BUILD)))
     return path
 
@@ -126,21 +129,30 @@ class Stream:
             return self.text[self.seen:]
 
 
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 class Guest:
     """A `bulkhead run`, of root or of an account.Account. As a context manager: whatever happens, nothing of the guest is left."""
 
     numbers = itertools.count(1)
 
-    def __init__(self, kernel, *options, cmdline=None, cpus=1, memory="128M", prefix=(), account=None):
+    def __init__(self, kernel, *options, cmdline=None, cpus=1, memory="128M", prefix=(), account=None,
+                 program=BUILD / "bulkhead"):
         self.name = f"linux-{os.getpid()}-{next(self.numbers)}"
-        self.begun = time.monotonic()
-        words = [*prefix, BUILD / "bulkhead", "run", self.name, "--kernel", kernel, "--cpus", str(cpus), "--mem",
+        words = [*prefix, program, "run", self.name, "--kernel", kernel, "--cpus", str(cpus), "--mem",
                  memory, *options]
         if cmdline is not None:
             words += ["--cmdline", cmdline]
         if account:
             words = account.command(words)
-        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.start(words)
+
+    def start(self, words, **options):
+        self.begun = time.monotonic()
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        **options)
         self.out = Stream(self.process.stdout)
         self.err = Stream(self.process.stderr)
         self.commands = itertools.count(1)
@@ -175,10 +187,10 @@ class Guest:
         return output
 
     def vmm(self):
-        """Process id of the VMM, the supervisor's only child."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        assert len(children) == 1
-        return int(children[0])
+        """Process id of the VMM: the supervisor has one, and the processes of devices."""
+        found = [pid for pid in children(self.process.pid) if Path(f"/proc/{pid}/comm").read_text().strip() == "bulkhead-vmm"]
+        assert len(found) == 1
+        return found[0]
 
     def wait(self, timeout_s=PATIENCE_S):
         """Waits for the guest's own end. Returns the exit status of `bulkhead run`; nothing is left by then."""
