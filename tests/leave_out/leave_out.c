@@ -1,4 +1,4 @@
-/* What both programs have in common: single system calls and resource limits that are left out. */
+/* What all programs have in common: single system calls and resource limits that are left out. */
 #include "leave_out.h"
 
 #include <linux/keyctl.h>
@@ -21,11 +21,28 @@
 #define PR_SET_MEMORY_MERGE 67 /* linux/prctl.h, 6.4 */
 #endif
 
+static bool whole;
+
+void leave_out_nothing(bool now)
+{
+        whole = now;
+}
+
+bool leave_out_started(int argc, char *argv[])
+{
+        const char *name = argc > 0 ? strchr(argv[0], ' ') : NULL;
+
+        whole = name && strcmp(name + 1, LEAVE_OUT_WHOLE_NAME) == 0;
+        return whole || (name && strcmp(name + 1, LEAVE_OUT_NAME) == 0);
+}
+
 bool leaves_out(const char *unit)
 {
         static const char list[] = LEAVE_OUT ",";
         const size_t len = strlen(unit);
 
+        if (whole)
+                return false;
         for (const char *p = list; *p; p = strchr(p, ',') + 1)
                 if (strncmp(p, unit, len) == 0 && p[len] == ',')
                         return true;
@@ -40,6 +57,14 @@ static const struct {
 } calls[] = {
         {"setsid", SYS_setsid, ANY, ANY},
         {"cgroup_ns", SYS_unshare, CLONE_NEWCGROUP, ANY},
+        {"user_ns", SYS_setns, ANY, CLONE_NEWUSER},
+        {"pid_ns", SYS_setns, ANY, CLONE_NEWPID},
+        {"mount_ns", SYS_setns, ANY, CLONE_NEWNS},
+        {"net_ns", SYS_setns, ANY, CLONE_NEWNET},
+        {"ipc_ns", SYS_setns, ANY, CLONE_NEWIPC},
+        {"uts_ns", SYS_setns, ANY, CLONE_NEWUTS},
+        {"time_ns", SYS_setns, ANY, CLONE_NEWTIME},
+        {"cgroup_ns", SYS_setns, ANY, CLONE_NEWCGROUP},
         {"close_range", SYS_close_range, ANY, ANY},
         {"old_root", SYS_umount2, ANY, ANY},
         {"groups", SYS_setgroups, ANY, ANY},

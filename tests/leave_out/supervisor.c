@@ -1,6 +1,6 @@
 /*
  * The supervisor, and the child that builds the jail: what is left out between the clone and the exec of
- * bulkhead-vmm. A stage that only keeps a state is left out by planting what it forbids.
+ * bulkhead-vmm or of a device's program. A stage that only keeps a state is left out by planting what it forbids.
  */
 #include "leave_out.h"
 
@@ -11,6 +11,7 @@
 #include <linux/securebits.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -26,12 +27,25 @@
 #include "supervisor/narrow.h"
 #include "supervisor/supervisor.h"
 
+/* Only devices' processes lack something, when the environment says LEAVE_OUT_OF=devices: found before the program
+ * forgets its environment. */
+static bool of_devices;
+
+__attribute__((constructor)) static void of_devices_find(void)
+{
+        const char *said = getenv("LEAVE_OUT_OF");
+
+        of_devices = said && strcmp(said, "devices") == 0;
+        leave_out_nothing(of_devices);
+}
+
 /* Says on every start what this program is. */
 int __real_supervise(const struct guest_spec *spec, struct err *e);
 int __wrap_supervise(const struct guest_spec *spec, struct err *e);
 int __wrap_supervise(const struct guest_spec *spec, struct err *e)
 {
-        dprintf(STDERR_FILENO, "bulkhead: TEST BUILD, leaves out: %s\n", LEAVE_OUT[0] ? LEAVE_OUT : "nothing");
+        dprintf(STDERR_FILENO, "bulkhead: TEST BUILD, leaves out: %s%s\n", LEAVE_OUT[0] ? LEAVE_OUT : "nothing",
+                of_devices ? " of devices" : "");
         return __real_supervise(spec, e);
 }
 
@@ -42,13 +56,18 @@ int __wrap_jail_start(const struct jail_request *req, pid_t *ret_pid, int *ret_p
 int __wrap_jail_start(const struct jail_request *req, pid_t *ret_pid, int *ret_pidfd, uint64_t *ret_layers,
                       struct err *e)
 {
+        const bool whole = of_devices && !req->join;
         struct jail_request less = *req;
+        char name[64];
         int r;
 
-        less.program_name = LEAVE_OUT_VMM_NAME;
+        snprintf(name, sizeof(name), "%s %s", req->program_name, whole ? LEAVE_OUT_WHOLE_NAME : LEAVE_OUT_NAME);
+        less.program_name = name;
+        leave_out_nothing(whole);
         if (leaves_out("cgroup"))
                 less.cgroup = NULL;
         r = __real_jail_start(&less, ret_pid, ret_pidfd, ret_layers, e);
+        leave_out_nothing(of_devices);
         /* The supervisor would refuse a start without these. What is in force, others have to find out. */
         for (unsigned int i = 0; r == 0 && i < LAYER_COUNT; i++)
                 if (jail_layers[i].requirement != BY_KERNEL)
@@ -138,6 +157,13 @@ int __wrap_jail_stage_root(struct jail *j, struct err *e)
         if (r == 0 && leaves_out("root_private") && mount(NULL, "/", NULL, MS_SHARED, NULL) < 0)
                 return err_set(e, -errno, "share the new root");
         return r;
+}
+
+int __real_jail_stage_root_verify(struct jail *j, struct err *e);
+int __wrap_jail_stage_root_verify(struct jail *j, struct err *e);
+int __wrap_jail_stage_root_verify(struct jail *j, struct err *e)
+{
+        return leaves_out("mount_ns") ? 0 : __real_jail_stage_root_verify(j, e);
 }
 
 static int loopback_up(struct err *e)

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -20,7 +19,7 @@ int __wrap_main(int argc, char *argv[])
 {
         struct err e = ERR_INIT;
 
-        if (argc > 0 && strcmp(argv[0], LEAVE_OUT_VMM_NAME) == 0)
+        if (leave_out_started(argc, argv))
                 return __real_main();
         err_set(&e, -EPERM, "start a test build of bulkhead-vmm, which leaves out: %s", LEAVE_OUT);
         (void)control_send_failed(VMM_FD_CONTROL, &e);

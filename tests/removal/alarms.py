@@ -16,9 +16,10 @@ def alarm(name, needs=lambda kernel: True):
     return add
 
 
-def raised(facts):
-    """Names of the alarms that these facts raise."""
-    return {name for name, is_raised in ALARMS.items() if NEEDS[name](facts["kernel"]) and is_raised(facts)}
+def raised(facts, but=()):
+    """Names of the alarms that these facts raise; some may be about what there are no facts of."""
+    return {name for name, is_raised in ALARMS.items()
+            if name not in but and NEEDS[name](facts["kernel"]) and is_raised(facts)}
 
 
 def threads(facts, role=None):
@@ -155,14 +156,21 @@ def _(facts):
 
 # Descriptors
 
-ROLE = {**dict.fromkeys(("3", "4"), r"socket:\[\d+\]"), "8": "anon_inode:kvm-vm", "9": r"anon_inode:\[eventfd\]",
-        "64": "anon_inode:kvm-vcpu:0"}
+SOCKETS = dict.fromkeys(("3", "4"), r"socket:\[\d+\]")
+EVENTS, POLL, TIMER = (rf"anon_inode:\[{name}\]" for name in ("eventfd", "eventpoll", "timerfd"))
+ROLES = {
+    "vmm": {**SOCKETS, "8": "anon_inode:kvm-vm", "9": EVENTS, "64": "anon_inode:kvm-vcpu:0"},
+    # A device that its guest has not started yet: the front end has sent it its channel back, and no more.
+    "rng": {**SOCKETS, "10": SOCKETS["4"], **dict.fromkeys(("5", "7", "8"), "/dev/null"), "6": POLL, "9": TIMER},
+    "blk": {**SOCKETS, "10": SOCKETS["4"], "5": "/.*/removal.img", "6": POLL, "7": r"anon_inode:\[io_uring\]", "8": EVENTS, "9": TIMER},
+}
 
 
 @alarm("descriptors")
 def _(facts):
+    role = ROLES[facts.get("role", "vmm")]
     found = {number: fd["link"] for number, fd in facts["descriptors"].items() if number not in ("0", "1", "2")}
-    return found.keys() != ROLE.keys() or any(not re.fullmatch(ROLE[number], link) for number, link in found.items())
+    return found.keys() != role.keys() or any(not re.fullmatch(role[number], link) for number, link in found.items())
 
 
 @alarm("standard descriptors")
@@ -226,11 +234,16 @@ def _(facts):
 LIMITS = {"Max core file size": 0, "Max open files": 128, "Max processes": 64, "Max file size": 0,
           "Max locked memory": 0, "Max msgqueue size": 0, "Max pending signals": 64, "Max nice priority": 0,
           "Max realtime priority": 0}
+OF_DEVICES = {
+    "rng": {"Max processes": 1, "Max file size": 1 << 20},  # an in-flight region
+    "blk": {"Max processes": 33, "Max file size": None, "Max locked memory": 1 << 19},  # io_uring's threads; its disk; its ring
+}
 RAISED = ("Max nice priority", "Max realtime priority")  # 0 on any host; to be higher, they must have been raised
 for _name, _highest in LIMITS.items():
     @alarm(_name, lambda kernel, name=_name: name not in RAISED or kernel["may_raise_limits"])
     def _(facts, name=_name, highest=_highest):
-        return not all(_is_limit(value, highest) for value in facts["limits"][name])
+        highest = OF_DEVICES.get(facts.get("role"), {}).get(name, highest)
+        return highest is not None and not all(_is_limit(value, highest) for value in facts["limits"][name])
 
 
 @alarm("out-of-memory score")
@@ -263,6 +276,7 @@ def _(facts):
 
 # System-call filters
 
+# What of these a device's process can lack is called as it is for the VMM's main thread.
 for _role, _call in (("main", "gettid"), ("vcpu", "getpid")):
     @alarm(f"filters of {_role}")
     def _(facts, role=_role):
@@ -271,7 +285,7 @@ for _role, _call in (("main", "gettid"), ("vcpu", "getpid")):
 
     @alarm(f"forbidden call of {_role}")
     def _(facts, fact=f"{_role}_{_call}"):
-        return facts[fact] != "signal 31"  # SIGSYS
+        return facts.get("setup_call", facts.get(fact)) != "signal 31"  # SIGSYS
 
 
 # After exec

@@ -175,33 +175,43 @@ def _prctl(thread, *args):
     return answer(thread.call("prctl", *args, *[0] * (5 - len(args))))
 
 
-def _probes(pid):
-    """What a copy of the main thread is answered when no filter judges its calls."""
+def _of_process(main):
+    """What a copy would not have."""
+    return {
+        "pdeathsig": answer(main.get("prctl", PR_GET_PDEATHSIG, None, 0, 0, 0, size=4)),
+        "core_cookie": answer(main.get("prctl", PR_SCHED_CORE, PR_SCHED_CORE_GET, 0, 0, None, size=8)),
+    }
+
+
+def _of_copy(pid, probe):
+    """What a process is answered when no filter judges its calls; some change it."""
     name = f"\0removal-{os.getpid()}".encode()  # an abstract socket of somebody outside the jail
+    return {
+        "dumpable": _prctl(probe, PR_GET_DUMPABLE),
+        "securebits": _prctl(probe, PR_GET_SECUREBITS),
+        "store_bypass": _prctl(probe, PR_GET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS),
+        "indirect_branch": _prctl(probe, PR_GET_SPECULATION_CTRL, PR_SPEC_INDIRECT_BRANCH),
+        "memory_merge": _prctl(probe, PR_GET_MEMORY_MERGE),
+        "interfaces": _interfaces(pid, probe),
+        "memfd_exec": _success(probe.call("memfd_create", b"probe\0", MFD_EXEC)),
+        "map_writable_executable": _success(probe.call(
+            "mmap", 0, 4096, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC,
+            mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)),
+        "open_root": _success(probe.call("openat", AT_FDCWD, b"/\0", os.O_RDONLY | os.O_DIRECTORY, 0)),
+        "bind_tcp": _bind_tcp(probe),
+        "connect_abstract": _connect_abstract(pid, probe, name),
+        "session_key": _success(probe.call("keyctl", KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING, b"user\0",
+                                           PLANTED_KEY + b"\0", 0)),
+        "unshare_user": answer(probe.call("unshare", CLONE_NEWUSER)),
+    }
+
+
+def _probes(pid):
+    """What the main thread, and a copy of it, are answered."""
     with inject.stopped(pid) as main:
-        probes = {
-            "pdeathsig": answer(main.get("prctl", PR_GET_PDEATHSIG, None, 0, 0, 0, size=4)),
-            "core_cookie": answer(main.get("prctl", PR_SCHED_CORE, PR_SCHED_CORE_GET, 0, 0, None, size=8)),
-        }
+        probes = _of_process(main)
         with inject.probe(main) as probe:
-            probes |= {
-                "dumpable": _prctl(probe, PR_GET_DUMPABLE),
-                "securebits": _prctl(probe, PR_GET_SECUREBITS),
-                "store_bypass": _prctl(probe, PR_GET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS),
-                "indirect_branch": _prctl(probe, PR_GET_SPECULATION_CTRL, PR_SPEC_INDIRECT_BRANCH),
-                "memory_merge": _prctl(probe, PR_GET_MEMORY_MERGE),
-                "interfaces": _interfaces(pid, probe),
-                "memfd_exec": _success(probe.call("memfd_create", b"probe\0", MFD_EXEC)),
-                "map_writable_executable": _success(probe.call(
-                    "mmap", 0, 4096, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC,
-                    mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)),
-                "open_root": _success(probe.call("openat", AT_FDCWD, b"/\0", os.O_RDONLY | os.O_DIRECTORY, 0)),
-                "bind_tcp": _bind_tcp(probe),
-                "connect_abstract": _connect_abstract(pid, probe, name),
-                "session_key": _success(probe.call("keyctl", KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING, b"user\0",
-                                                   PLANTED_KEY + b"\0", 0)),
-                "unshare_user": answer(probe.call("unshare", CLONE_NEWUSER)),
-            }
+            probes |= _of_copy(pid, probe)
     return probes
 
 
@@ -247,33 +257,52 @@ def _connect_abstract(pid, probe, name):
 def _survives(pid, tid, call):
     """Does a copy of this thread live on when it makes the call, its filters in force?"""
     with inject.stopped(pid, tid) as thread, inject.probe(thread) as probe:
-        probe.filters(suspended=False)
-        try:
-            probe.call(call)
-            return True
-        except inject.Killed as killed:
-            return f"signal {killed.args[0]}"
+        return _lives_on(probe, call)
+
+
+def _lives_on(thread, call, *args):
+    thread.filters(suspended=False)
+    try:
+        thread.call(call, *args)
+        return True
+    except inject.Killed as killed:
+        return f"signal {killed.args[0]}"
+
+
+def _process(name, pid, supervisor):
+    """What is asked of every process of the guest with this name; "vmm" is the one that it is about."""
+    return {
+        "kernel": kernel(),
+        "name": name,
+        "vmm": str(pid),
+        "threads": {str(tid): _thread(pid, tid) for tid in proc.threads(pid)},
+        "session": [proc.stat(one)[6] for one in (pid, supervisor)],
+        "uid_map": text(f"/proc/{pid}/uid_map"),
+        "gid_map": text(f"/proc/{pid}/gid_map"),
+        "cgroups": _cgroups(pid),
+        "mounts": proc.mounts(pid),
+        "root": _root(pid),
+        "descriptors": _descriptors(pid),
+        "limits": proc.limits(pid),
+        "oom_score_adj": text(f"/proc/{pid}/oom_score_adj").strip(),
+        "max_namespaces": _inside(pid, ["user"], _namespace_sysctls),
+    }
+
+
+def collect_device(name, pid, supervisor, role):
+    """All facts about the process of a device, which does not outlive it: it may have no copy."""
+    facts = _process(name, pid, supervisor)
+    with inject.taken(pid) as thread:
+        probes = _of_process(thread) | _of_copy(pid, thread)
+        # A call that the filter of the setup allows, but not that of the role.
+        return facts | {"role": role, "probes": probes, "setup_call": _lives_on(thread, "epoll_create1", 0)}
 
 
 def collect(name, vmm, supervisor):
-    """All facts about the guest with this name, whose processes are these."""
-    threads = {str(tid): _thread(vmm, tid) for tid in proc.threads(vmm)}
-    vcpu = next(int(tid) for tid, t in threads.items() if t["status"]["Name"].startswith("vcpu"))
-    facts = {
-        "kernel": kernel(),
-        "name": name,
-        "vmm": str(vmm),
-        "threads": threads,
-        "session": [proc.stat(pid)[6] for pid in (vmm, supervisor)],
-        "uid_map": text(f"/proc/{vmm}/uid_map"),
-        "gid_map": text(f"/proc/{vmm}/gid_map"),
-        "cgroups": _cgroups(vmm),
-        "mounts": proc.mounts(vmm),
-        "root": _root(vmm),
-        "descriptors": _descriptors(vmm),
-        "limits": proc.limits(vmm),
-        "oom_score_adj": text(f"/proc/{vmm}/oom_score_adj").strip(),
-        "max_namespaces": _inside(vmm, ["user"], _namespace_sysctls),
+    """All facts about the guest with this name and its VMM."""
+    facts = _process(name, vmm, supervisor)
+    vcpu = next(int(tid) for tid, t in facts["threads"].items() if t["status"]["Name"].startswith("vcpu"))
+    facts |= {
         "ram": _ram(vmm),
         # Calls that the filter of the setup allows, but not that of the role.
         "main_gettid": _survives(vmm, vmm, "gettid"),

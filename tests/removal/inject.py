@@ -18,7 +18,7 @@ PTRACE_EVENT_CLONE, PTRACE_EVENT_STOP = 3, 128
 WALL = 0x40000000
 
 SYS = dict(mmap=9, ioctl=16, getpid=39, socket=41, connect=42, bind=49, clone=56, wait4=61, prctl=157, gettid=186,
-           keyctl=250, openat=257, unshare=272, memfd_create=319)
+           keyctl=250, openat=257, unshare=272, epoll_create1=291, memfd_create=319)
 
 REGISTERS = ("r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss fs_base gs_base "
              "ds es fs gs").split()
@@ -161,10 +161,24 @@ def probe(thread):
         child._ready()
         yield child
     finally:
-        try:
-            os.kill(child.pid, signal.SIGKILL)
-            while True:
-                child._wait()
-        except (Killed, ChildProcessError, ProcessLookupError):
-            pass
+        _end(child)
         thread.call("wait4", result, 0, WALL, 0)
+
+
+@contextlib.contextmanager
+def taken(pid):
+    """The one thread of a process that may make no other, stopped, with its filters suspended. It is gone afterwards."""
+    thread = Thread(pid, pid).attach()
+    try:
+        yield thread
+    finally:
+        _end(thread)
+
+
+def _end(thread):
+    try:
+        os.kill(thread.pid, signal.SIGKILL)
+        while True:
+            thread._wait()
+    except (Killed, ChildProcessError, ProcessLookupError):
+        pass

@@ -1,5 +1,6 @@
 """Starts guests in which a unit that is left out has left something behind to be seen, and collects what is to be known."""
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -55,12 +56,24 @@ def _block_device():
     return found[0]
 
 
-def _start(guests, program, planted):
-    guest = guests.start("hlt", "--io-limit", f"{_block_device()},rbps=1M", program=program,
-                         popen={"pass_fds": [planted], "extra_groups": [PLANTED_GROUP],
-                                "preexec_fn": _plant})
+def _start(guests, program, planted, *options, environment=None):
+    guest = guests.start("hlt", "--io-limit", f"{_block_device()},rbps=1M", *options, program=program,
+                         popen={"pass_fds": [planted], "extra_groups": [PLANTED_GROUP], "preexec_fn": _plant,
+                                "env": os.environ | (environment or {})})
     guest.wait_output(rb"halted\n")
     return guest
+
+
+@contextlib.contextmanager
+def _planted():
+    """A descriptor for guests to inherit."""
+    root = os.open("/", os.O_RDONLY)
+    planted = fcntl.fcntl(root, fcntl.F_DUPFD_CLOEXEC, LEAST_PLANTED_FD)
+    os.close(root)
+    try:
+        yield planted
+    finally:
+        os.close(planted)
 
 
 # An audit for each unit takes the lab minutes: there it is part of all tests only.
@@ -71,10 +84,7 @@ def look(program, cwd):
     """The facts of a guest of this program, what bulkhead has said, and what the auditor says of the guest and a second one
     of its kind (None where it is not asked). Both have ended when this returns."""
     guests = Guests(cwd)
-    root = os.open("/", os.O_RDONLY)
-    planted = fcntl.fcntl(root, fcntl.F_DUPFD_CLOEXEC, LEAST_PLANTED_FD)
-    os.close(root)
-    try:
+    with _planted() as planted, contextlib.closing(guests):
         neighbour = _start(guests, program, planted) if AUDITED else None
         guest = _start(guests, program, planted)
         audited = audit_table.verdicts(guest.name, neighbour.name) if AUDITED else None
@@ -85,6 +95,34 @@ def look(program, cwd):
         guest.read()
         assert guest.status_now() is None
         return found, guest.said, audited
-    finally:
-        os.close(planted)
-        guests.close()
+
+
+def _device(guest, role):
+    pid, = (pid for pid in proc.children(guest.supervisor)
+            if Path(f"/proc/{pid}/cmdline").read_text().startswith(f"bulkhead-{role}"))
+    return pid
+
+
+def _start_with_devices(guests, program, planted, directory):
+    directory.mkdir()
+    image = directory / "removal.img"
+    image.touch(mode=0o600)
+    os.truncate(image, 1 << 20)
+    return _start(guests, program, planted, "--rng", "--disk", image, environment={"LEAVE_OUT_OF": "devices"})
+
+
+def look_at_devices(program, cwd, files):
+    """As look(), of guests with devices, whose processes alone lack what the build leaves out; the facts of each role. Their
+    disks come to the directory `files`."""
+    guests = Guests(cwd)
+    with _planted() as planted, contextlib.closing(guests):
+        neighbour = _start_with_devices(guests, program, planted, files / "neighbour") if AUDITED else None
+        guest = _start_with_devices(guests, program, planted, files / "guest")
+        audited = audit_table.verdicts(guest.name, neighbour.name) if AUDITED else None
+        if neighbour:
+            neighbour.close()
+        found = {role: facts.collect_device(guest.name, _device(guest, role), guest.supervisor, role)
+                 for role in ("rng", "blk")}
+        guest.read()
+        assert guest.status_now() is None
+        return found, guest.said, audited

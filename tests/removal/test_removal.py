@@ -2,15 +2,19 @@
 What each unit of the jail is good for, shown by a build without it.
 
 For every unit tests/leave_out makes a build that lacks it, and what cannot be without it. A guest of that build runs
-here, and what the kernel says of its processes (facts.py) must raise the alarms (alarms.py) listed below for the unit,
+here, and what the kernel says of its VMM (facts.py) must raise the alarms (alarms.py) listed below for the unit,
 and no other. A guest of the product, and one of a build that leaves nothing out, raise none. The auditor's verdicts on it
 must get worse where audit_table.py says so, and nowhere else.
+
+The same for the processes of devices, which have most units for themselves: then they alone lack the unit, and the VMM is
+whole.
 
 What the kernel at hand cannot enforce is tested on facts recorded on another one (fixtures/README.md), and named.
 """
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -167,6 +171,74 @@ def test_a_unit_left_out_raises_its_alarms(look, whole, unit):
     assert alarms.raised(found) == (set() if unit == "nothing" else expected(unit, KERNEL))
     if audited is not None:
         assert audit_table.worse(whole, audited) == audit_table.expected(unit, KERNEL)
+
+
+# ---- devices ----
+
+ROLES = ("rng", "blk")
+
+# Units of the guest's namespaces, cgroup and root, which devices join, and those of other processes.
+NOT_OF_DEVICES = {
+    "no_new_ns", "loopback", "id_map", "memfd_noexec",
+    "memory_limit", "swap_limit", "oom_group", "pids_limit", "cpu_limit", "io_limit",
+    "root", "root_read_only", "root_flags", "root_size", "root_private", "old_root", "working_directory",
+    "loading_fds", "seccomp_vcpu", "ram_seals", "ram_dumping", "ram_merging",
+    "supervisor_filter", "supervisor_capabilities", "supervisor_dumpable",
+}
+OF_OTHER_PROCESSES = {name for name in alarms.ALARMS if "vcpu" in name or name.startswith(("RAM ", "supervisor"))}
+
+
+def expected_of(role, unit, kernel):
+    """The alarms that the absence of the unit must raise about a device's process."""
+    if unit == "nothing" or (role, unit) == ("blk", "rlimit_fsize"):  # a disk has the size that it has
+        return set()
+    listed = expected(unit, kernel) - OF_OTHER_PROCESSES
+    if (role, unit) == ("rng", "standard_fds"):
+        listed |= {"descriptors"}  # the numbers that it has no use for are copies of the first
+    return listed
+
+
+DEVICE_UNITS = [unit for unit in HERE if unit not in NOT_OF_DEVICES]
+DEVICES_AT_ONCE = {"nothing", "net_ns", "uid", "capabilities", "no_new_privs", "cgroup", "close_range", "rlimit_nofile",
+                   "seccomp_setup", "seccomp_main", "dumpable", "landlock"}  # the others take as long again, twice
+
+
+@pytest.fixture
+def look_at_devices(tmp_path, tmp_path_factory):
+    """As removal_guest.look_at_devices(); nothing of the guest is left."""
+    before = Host(tmp_path)
+    yield lambda program: removal_guest.look_at_devices(program, tmp_path, tmp_path_factory.mktemp("disks"))
+    before.assert_clean()
+
+
+@pytest.fixture(scope="session")
+def whole_devices(tmp_path_factory):
+    """What the auditor says of guests of the product that have devices."""
+    return removal_guest.look_at_devices(PROGRAM, tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("disks"))[2]
+
+
+def raised_of(found):
+    return {role: alarms.raised(found[role], but=OF_OTHER_PROCESSES) for role in ROLES}
+
+
+@needs_kvm
+@pytest.mark.parametrize("unit", [pytest.param(unit, marks=[] if unit in DEVICES_AT_ONCE else pytest.mark.slow)
+                                  for unit in ["nothing", *DEVICE_UNITS]])
+def test_a_unit_that_devices_lack_raises_its_alarms(look_at_devices, whole_devices, unit):
+    found, errors, audited = look_at_devices(removal_guest.LEAVE_OUT / unit / "bulkhead")
+    assert re.match(rb"bulkhead: TEST BUILD, leaves out: %s(,\S+)? of devices\n" % unit.encode(), errors)
+    assert raised_of(found) == {role: expected_of(role, unit, KERNEL) for role in ROLES}
+    assert unit == "nothing" or any(raised_of(found).values())
+    if audited is not None:
+        assert audit_table.worse(whole_devices, audited) == audit_table.expected_of_devices(unit, KERNEL)
+
+
+@needs_kvm
+def test_devices_of_the_product_raise_no_alarm(look_at_devices):
+    found, errors, audited = look_at_devices(PROGRAM)
+    assert raised_of(found) == dict.fromkeys(ROLES, set()) and b"TEST BUILD" not in errors
+    assert audited is None or "FAIL" not in {verdict for check, verdict in audited.items()
+                                             if check not in audit_table.OF_THE_HOST}
 
 
 def recorded(unit):
