@@ -18,7 +18,8 @@
 
 static const char ps_help[] =
         "Usage: bulkhead ps [--json]\n\n"
-        "Lists the guests of this host that live, and the devices alone. LAYERS tells whether a layer of isolation is missing;\n"
+        "Lists the guests of this host that live, and the devices alone. LAYERS tells whether a layer of isolation is\n"
+        "missing, and how many devices are processes outside of the jail;\n"
         "bulkhead inspect NAME tells which.\n\n"
         "  --json  print JSON\n";
 
@@ -34,7 +35,8 @@ struct row {
         uint32_t vcpus, resets;
         uint64_t memory_bytes;
         int64_t started_unix;
-        int absent; /* layers, of all its processes */
+        int absent;           /* layers, of all its processes */
+        unsigned int outside; /* devices */
         uint32_t device_count;
         struct {
                 char id[SPEC_ID_MAX];
@@ -77,6 +79,7 @@ static void row_devices(struct row *row, const struct guest_state *s)
                 memcpy(row->devices[i].id, d->id, sizeof(d->id));
                 row->devices[i].pid = d->process.pid;
                 row->devices[i].restarts = d->restarts;
+                row->outside += d->outside;
                 if (d->process.pid > 0 && d->layers)
                         layers &= d->layers;
         }
@@ -161,6 +164,9 @@ static void print_table(const struct rows *rows)
                 duration_print(uptime, sizeof(uptime), (int64_t)time(NULL) - row->started_unix);
                 if (row->absent)
                         snprintf(layers, sizeof(layers), "%d absent", row->absent);
+                if (row->outside)
+                        snprintf(layers + strlen(layers), sizeof(layers) - strlen(layers), ", %u outside",
+                                 row->outside);
                 printf("%-*s  %8d  %5s  %9s  %8s  %6s  %7u  %s\n", name_width, row->name, (int)row->vmm, vcpus, memory,
                        uptime, resets, row->device_count, layers);
         }
@@ -194,6 +200,7 @@ static int print_json(const struct rows *rows, struct err *e)
                         print_json_guest(&rep, row, i);
                 report_integer(&rep, row->started_unix, "guests/%zu/started_unix", i);
                 report_integer(&rep, row->absent, "guests/%zu/layers_absent", i);
+                report_integer(&rep, row->outside, "guests/%zu/devices_outside", i);
                 report_array(&rep, "guests/%zu/devices", i);
                 for (uint32_t k = 0; k < row->device_count; k++) {
                         report_text(&rep, row->devices[k].id, "guests/%zu/devices/%u/id", i, k);

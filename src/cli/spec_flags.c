@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/number.h"
+#include "spec/backend_spec.h"
 #include "spec/disk_spec.h"
 #include "spec/io_device.h"
 
@@ -32,6 +33,8 @@ const char run_help[] =
         "                         a disk: a raw image or a block device; once for each of up to 12. Options:\n"
         "                         ro, direct (past the host's page cache), id=NAME, queues=N (1 to 16),\n"
         "                         engine=auto|io_uring|sync, bps=SIZE and iops=N (limits per second)\n"
+        "  --device vhost-user,type=blk|rng,socket=PATH[,id=NAME]\n"
+        "                         a device that another program serves, outside of the jail; up to 3\n"
         "  --rng, --no-rng        with an entropy device, or without (with)\n"
         "  --require-all-layers   start only if every isolation layer can be had\n"
         "  --test-device          give the guest the test register\n"
@@ -213,6 +216,41 @@ static int disk_apply(struct guest_spec *s, const char *value, struct err *e)
         return r < 0 ? r : guest_spec_add_disk(s, &d, e);
 }
 
+/* One KEY=VALUE of --device. */
+static int backend_option_apply(struct backend_spec *b, const char *option, struct err *e)
+{
+        static const struct {
+                const char *prefix;
+                int (*set)(struct backend_spec *b, const char *value, struct err *e);
+        } keys[] = {{"type=", backend_spec_set_type},
+                    {"socket=", backend_spec_set_socket},
+                    {"id=", backend_spec_set_id}};
+
+        for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+                if (strncmp(option, keys[i].prefix, strlen(keys[i].prefix)) == 0)
+                        return keys[i].set(b, option + strlen(keys[i].prefix), e);
+        return err_bad(e, STATUS_USAGE, "'%.64s' is none of type=TYPE, socket=PATH, id=NAME", option);
+}
+
+/* vhost-user,KEY=VALUE[,KEY=VALUE]... */
+static int device_apply(struct guest_spec *s, const char *value, struct err *e)
+{
+        char copy[SPEC_SOCKET_MAX + 128]; /* a path and every option at its longest */
+        struct backend_spec b = {0};
+        size_t len = strlen(value);
+        char *rest = copy;
+        const char *option;
+        int r;
+
+        if (len >= sizeof(copy))
+                return err_bad(e, STATUS_USAGE, "longer than %zu bytes", sizeof(copy) - 1);
+        memcpy(copy, value, len + 1);
+        r = backend_spec_set_protocol(&b, strsep(&rest, ","), e);
+        while (r == 0 && (option = strsep(&rest, ",")))
+                r = backend_option_apply(&b, option, e);
+        return r < 0 ? r : guest_spec_add_backend(s, &b, e);
+}
+
 static int rng_apply(struct guest_spec *s, const char *value, struct err *e)
 {
         s->rng = 1;
@@ -250,6 +288,7 @@ static const struct flag flags[] = {
         {"cpu-limit", required_argument, .apply = cpu_limit_apply},
         {"io-limit", required_argument, .apply = io_limit_apply},
         {"disk", required_argument, .apply = disk_apply},
+        {"device", required_argument, .apply = device_apply},
         {"rng", no_argument, .apply = rng_apply},
         {"no-rng", no_argument, .apply = no_rng_apply},
         {"require-all-layers", no_argument, .apply = require_all_layers_apply},

@@ -34,8 +34,8 @@ int run_options_parse(int argc, char *const argv[], struct run_options *ret, str
 
 /*
  * Sets in s what argv says of the guest. An option given twice: the last one wins, except that --io-limit
- * adds (see guest_spec_add_io_limit()), and so does --disk. s is untouched on failure. Errors name the option and its
- * value; STATUS_USAGE, or STATUS_IMAGE for a command line that is too long. Returns 0 or -EINVAL.
+ * adds (see guest_spec_add_io_limit()), and so do --disk and --device. s is untouched on failure. Errors name the
+ * option and its value; STATUS_USAGE, or STATUS_IMAGE for a command line that is too long. Returns 0 or -EINVAL.
  */
 int spec_flags_apply(int argc, char *const argv[], struct guest_spec *s, struct err *e);
 

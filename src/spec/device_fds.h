@@ -18,5 +18,6 @@
 #define DEVICE_FD_PEER  10
 #define DEVICE_FD_LIMIT 128
 
-/* RLIMIT_MEMLOCK of a disk's process, in bytes: newer kernels count what an io_uring shares with it, for all of a user id. */
+/* RLIMIT_MEMLOCK of a disk's process, in bytes: newer kernels count what an io_uring shares with it, for all of a user
+ * id. */
 #define DEVICE_BLK_LOCKED_BYTES 524288

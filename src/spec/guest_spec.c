@@ -6,13 +6,16 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "spec/backend_spec.h"
 #include "spec/disk_spec.h"
 
 /* The struct crosses processes as bytes: no padding may carry what lay in memory before. */
 static_assert(sizeof(struct io_limit) == 40, "io_limit has padding");
 static_assert(sizeof(struct disk_spec) == SPEC_PATH_MAX + SPEC_ID_MAX + 3 + 2 * 4 + 2 * 8, "disk_spec has padding");
+static_assert(sizeof(struct backend_spec) == SPEC_SOCKET_MAX + SPEC_ID_MAX + 7, "backend_spec has padding");
 static_assert(sizeof(struct guest_spec) == 8 + SPEC_NAME_MAX + 2 * SPEC_PATH_MAX + SPEC_CMDLINE_MAX + 8 + 7 * 4 + 4 +
                                                    SPEC_DISKS_MAX * sizeof(struct disk_spec) +
+                                                   SPEC_BACKENDS_MAX * sizeof(struct backend_spec) +
                                                    SPEC_IO_LIMITS_MAX * sizeof(struct io_limit),
               "guest_spec has padding");
 
@@ -161,10 +164,12 @@ static int draft_validate(const struct guest_spec *s, struct err *e)
                 r = err_bad(e, STATUS_USAGE, "on_reset has the unknown value %u", s->on_reset);
         if (r == 0 && s->cpu_limit_percent)
                 r = cpu_limit_check(s->cpu_limit_percent, e);
-        if (r == 0 && (s->require_all_layers > 1 || s->test_device > 1 || s->rng > 1 || s->reserved || s->reserved2))
+        if (r == 0 && (s->require_all_layers > 1 || s->test_device > 1 || s->rng > 1 || s->reserved))
                 r = err_bad(e, STATUS_USAGE, "require_all_layers, test_device and rng must be 0 or 1");
         if (r == 0)
                 r = disk_specs_check(s->disks, s->disk_count, e);
+        if (r == 0)
+                r = backend_specs_check(s, e);
         return r == 0 ? io_limits_check(s, e) : r;
 }
 
@@ -337,10 +342,32 @@ int guest_spec_add_disk(struct guest_spec *s, const struct disk_spec *disk, stru
         s->disks[i] = *disk;
         if (disk->id[0] == '\0')
                 snprintf(s->disks[i].id, sizeof(s->disks[i].id), "disk%u", i);
+        s->disk_count = i + 1;
         r = disk_specs_check(s->disks, i + 1, e);
         if (r == 0)
-                s->disk_count = i + 1;
-        else
+                r = backend_specs_check(s, e);
+        if (r < 0) {
                 s->disks[i] = (struct disk_spec){0};
+                s->disk_count = i;
+        }
+        return r;
+}
+
+int guest_spec_add_backend(struct guest_spec *s, const struct backend_spec *backend, struct err *e)
+{
+        uint32_t i = s->backend_count;
+        int r;
+
+        if (i >= SPEC_BACKENDS_MAX)
+                return err_bad(e, STATUS_USAGE, "devices must be at most %d", SPEC_BACKENDS_MAX);
+        s->backends[i] = *backend;
+        if (backend->id[0] == '\0')
+                snprintf(s->backends[i].id, sizeof(s->backends[i].id), "vhost-user%u", i);
+        s->backend_count = i + 1;
+        r = backend_specs_check(s, e);
+        if (r < 0) {
+                s->backends[i] = (struct backend_spec){0};
+                s->backend_count = i;
+        }
         return r;
 }

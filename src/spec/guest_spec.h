@@ -23,8 +23,10 @@
 #define SPEC_DEV_MAJOR_MAX   4095         /* include/linux/kdev_t.h: 12 bits of major, 20 of minor number */
 #define SPEC_DEV_MINOR_MAX   1048575
 #define SPEC_DISKS_MAX       12
-#define SPEC_ID_MAX          21 /* with the zero: VIRTIO_BLK_ID_BYTES is 20 */
-#define SPEC_QUEUES_MAX      16 /* of one device: vmm_fds.h has room for as many */
+#define SPEC_ID_MAX          21  /* with the zero: VIRTIO_BLK_ID_BYTES is 20 */
+#define SPEC_BACKENDS_MAX    3   /* with disks and an entropy device at most VMM_DEVICES_MAX */
+#define SPEC_SOCKET_MAX      108 /* with the zero: sun_path (unix(7)) */
+#define SPEC_QUEUES_MAX      16  /* of one device: vmm_fds.h has room for as many */
 #define SPEC_RNG_ID          "rng"
 #define SPEC_RNG_BYTES_PER_S (8ULL << 20) /* what the entropy device gives: some percent of a processor */
 #define SPEC_DEFAULT_CMDLINE "console=ttyS0 panic=-1"
@@ -54,6 +56,16 @@ struct disk_spec {
         uint64_t bytes_per_s, ops_per_s; /* token buckets; 0: no limit */
 };
 
+enum backend_type { BACKEND_BLK = 1, BACKEND_RNG };
+
+/* A device that is somebody else's process, outside of the jail, behind vhost-user. */
+struct backend_spec {
+        char socket[SPEC_SOCKET_MAX];
+        char id[SPEC_ID_MAX]; /* unique, also among disks; default vhost-user0, vhost-user1 ... */
+        uint8_t type;         /* enum backend_type */
+        uint8_t reserved[6];
+};
+
 struct guest_spec {
         uint32_t version;    /* SPEC_VERSION */
         uint32_t size_bytes; /* sizeof(struct guest_spec) */
@@ -72,8 +84,9 @@ struct guest_spec {
         uint8_t rng;                /* 0 or 1: an entropy device */
         uint8_t reserved;
         uint32_t disk_count;
-        uint32_t reserved2;
+        uint32_t backend_count;
         struct disk_spec disks[SPEC_DISKS_MAX];
+        struct backend_spec backends[SPEC_BACKENDS_MAX];
         struct io_limit io_limits[SPEC_IO_LIMITS_MAX];
 };
 
@@ -124,6 +137,10 @@ int guest_spec_add_io_limit(struct guest_spec *s, const struct io_limit *limit, 
  * SPEC_DISKS_MAX.
  */
 int guest_spec_add_disk(struct guest_spec *s, const struct disk_spec *disk, struct err *e);
+
+/* The same for a back end (backend_spec.h): one without an id gets "vhost-user" and its place. At most
+ * SPEC_BACKENDS_MAX. */
+int guest_spec_add_backend(struct guest_spec *s, const struct backend_spec *backend, struct err *e);
 
 /* The words for printing; "unknown" for a value outside the enum. */
 const char *cpu_model_name(uint32_t model);

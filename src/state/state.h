@@ -58,7 +58,11 @@ struct device_state {
         uint32_t restarts;
         uint64_t layers; /* LAYER_BIT()s in force */
         uint32_t landlock_abi;
-        uint32_t given_up;              /* 0 or 1 */
+        uint32_t given_up; /* 0 or 1 */
+        uint32_t outside;  /* 0, or 1: somebody else's process, and none of ours */
+        int32_t peer_pid;  /* of such: who made its socket, as the kernel tells it; 0: not known */
+        uint32_t peer_uid;
+        uint32_t reserved2;
         struct state_resource resource; /* of a disk, else zeros */
         char id[SPEC_ID_MAX];
         uint8_t reserved[3];

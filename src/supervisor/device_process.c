@@ -213,7 +213,7 @@ void device_process_end(struct device *dv)
                 dv->phase = DEVICE_OFF;
 }
 
-static void vmm_tell_given_up(const struct device *dv, int vmm_fd)
+void device_tell_given_up(const struct device *dv, int vmm_fd)
 {
         const struct control_device m = {.head = CONTROL_HEADER(CONTROL_DEVICE, sizeof(m)),
                                          .index = dv->index,
@@ -248,7 +248,7 @@ static int64_t delay_ms(struct device *dv, int64_t now_ms)
 }
 
 /* The VMM's end closes all it has before the kernel ends its devices: then nothing is started again. */
-static bool is_ending(int vmm_fd)
+bool device_run_is_ending(int vmm_fd)
 {
         struct pollfd p = {.fd = vmm_fd};
 
@@ -261,7 +261,7 @@ static void next_try(struct devices *d, struct device *dv, int vmm_fd)
 
         if (dv->tries >= DEVICE_TRIES_MAX) {
                 give_up(d, dv);
-                vmm_tell_given_up(dv, vmm_fd);
+                device_tell_given_up(dv, vmm_fd);
                 return;
         }
         dv->phase = DEVICE_WAITING;
@@ -299,7 +299,7 @@ static int process_over(struct devices *d, struct device *dv, int vmm_fd, const 
         }
         if (d->map_ids)
                 return alone_over(d, dv, status, first, e);
-        if (is_ending(vmm_fd)) {
+        if (device_run_is_ending(vmm_fd)) {
                 dv->phase = DEVICE_OFF;
                 return 0;
         }
@@ -469,7 +469,7 @@ static void start_again(struct devices *d, struct device *dv, int vmm_fd)
         struct err e = ERR_INIT;
         int r;
 
-        if (is_ending(vmm_fd)) {
+        if (device_run_is_ending(vmm_fd)) {
                 dv->phase = DEVICE_OFF;
                 return;
         }

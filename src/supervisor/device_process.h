@@ -31,6 +31,12 @@ int device_process_handle(struct devices *d, struct device *dv, bool told, bool 
 /* Does a deadline of its phase pass before now_ms? */
 bool device_process_is_due(const struct device *dv, int64_t now_ms);
 
+/* Tells the VMM that a device will not come back. */
+void device_tell_given_up(const struct device *dv, int vmm_fd);
+
+/* Has the VMM ended, or is about to? Then nothing is started again. */
+bool device_run_is_ending(int vmm_fd);
+
 /* The VMM has lost it; for_good: and does not want it back. */
 void device_process_lost(struct devices *d, struct device *dv, bool for_good, int vmm_fd);
 

@@ -7,6 +7,7 @@
 #include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "supervisor/device_outside.h"
 #include "supervisor/device_process.h"
 #include "supervisor/disk.h"
 
@@ -72,6 +73,22 @@ static int disk_add(struct devices *d, const struct guest_spec *spec, const stru
         return r == -EBUSY ? disk_in_use(d, dv, spec, dir, e) : r;
 }
 
+static int outside_add(struct devices *d, const struct guest_spec *spec, const struct backend_spec *backend,
+                       struct err *e)
+{
+        const bool blk = backend->type == BACKEND_BLK;
+        struct device *dv = device_add(d, blk ? &device_role_outside_blk : &device_role_outside_rng, backend->id);
+
+        dv->outside = backend;
+        if (blk)
+                dv->queues = spec->vcpus > QUEUES_DEFAULT_MAX ? QUEUES_DEFAULT_MAX : spec->vcpus;
+        if (!spec->require_all_layers)
+                return 0;
+        err_bad(e, STATUS_ISOLATION, "the device %s would map all guest RAM outside of the jail", dv->id);
+        err_hint(e, "serve it by a process of the guest's own, or leave out --require-all-layers");
+        return -EPERM;
+}
+
 int devices_open(struct devices *d, const struct guest_spec *spec, const struct state_dir *dir, struct err *e)
 {
         int r = 0;
@@ -80,6 +97,8 @@ int devices_open(struct devices *d, const struct guest_spec *spec, const struct 
                 r = program_open(d, &device_role_blk, e);
         for (uint32_t i = 0; i < spec->disk_count && r == 0; i++)
                 r = disk_add(d, spec, &spec->disks[i], dir, e);
+        for (uint32_t i = 0; i < spec->backend_count && r == 0; i++)
+                r = outside_add(d, spec, &spec->backends[i], e);
         if (r == 0 && spec->rng) {
                 r = program_open(d, &device_role_rng, e);
                 device_add(d, &device_role_rng, SPEC_RNG_ID);
@@ -102,7 +121,7 @@ int devices_connect(struct devices *d, const struct device_jail *jail, struct er
         d->jail = *jail;
         for (size_t i = 0; i < d->count; i++) {
                 struct device *dv = &d->list[i];
-                int r = device_process_connect(dv, e);
+                int r = dv->outside ? device_outside_connect(dv, e) : device_process_connect(dv, e);
 
                 if (r < 0)
                         return r;
@@ -117,8 +136,12 @@ int devices_start(struct devices *d, const struct jail_namespaces *namespaces, s
 {
         d->namespaces = *namespaces;
         for (size_t i = 0; i < d->count; i++) {
-                int r = device_process_start(d, &d->list[i], e);
+                int r = 0;
 
+                if (d->list[i].outside)
+                        device_outside_start(d, &d->list[i]);
+                else
+                        r = device_process_start(d, &d->list[i], e);
                 if (r < 0)
                         return err_wrap(e, r, "device %s", d->list[i].id);
         }
@@ -155,8 +178,12 @@ int devices_handle(struct devices *d, const struct pollfd *p, size_t count, int 
                 struct device *dv = &d->list[i];
                 bool told = 2 * i + 1 < count && p[2 * i + 1].revents;
                 bool died = 2 * i + 1 < count && p[2 * i].revents;
-                int r = device_process_handle(d, dv, told, died, vmm_fd, e);
+                int r = 0;
 
+                if (dv->outside)
+                        device_outside_handle(d, dv, vmm_fd);
+                else
+                        r = device_process_handle(d, dv, told, died, vmm_fd, e);
                 if (r < 0)
                         return err_wrap(e, r, "device %s", dv->id);
         }
@@ -167,7 +194,10 @@ int devices_lost(struct devices *d, const struct control_device *m, int vmm_fd, 
 {
         if (m->index >= d->count)
                 return err_set(e, -EPROTO, "the VMM has lost device %u", m->index);
-        device_process_lost(d, &d->list[m->index], m->failed != 0, vmm_fd);
+        if (d->list[m->index].outside)
+                device_outside_lost(d, &d->list[m->index], m->failed != 0);
+        else
+                device_process_lost(d, &d->list[m->index], m->failed != 0, vmm_fd);
         return 0;
 }
 
@@ -229,6 +259,9 @@ void devices_describe(const struct devices *d, struct guest_state *s)
                         .landlock_abi = dv->landlock_abi,
                         .given_up = dv->phase == DEVICE_GIVEN_UP,
                         .resource = dv->resource,
+                        .outside = dv->outside != NULL,
+                        .peer_pid = dv->peer_pid,
+                        .peer_uid = dv->peer_uid,
                 };
                 if (dv->pid > 0 && dv->is_up) { /* before, it has said nothing of itself */
                         ds->process.pid = dv->pid;

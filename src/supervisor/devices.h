@@ -41,7 +41,8 @@ struct device_role; /* what all devices of a type have in common */
 struct device {
         const struct device_role *role;
         const char *id;
-        const struct disk_spec *disk; /* NULL: not a disk */
+        const struct disk_spec *disk;       /* NULL: not a disk */
+        const struct backend_spec *outside; /* NULL: its process is ours, in the jail */
         uint32_t index, queues;
         int resource_fd;                /* the disk; -1: none */
         struct state_resource resource; /* what that is */
@@ -67,6 +68,8 @@ struct device {
         unsigned int tries;  /* in a row without READY */
         unsigned int deaths; /* in the window that started at window_ms */
         int64_t window_ms;
+        pid_t peer_pid; /* of one outside: who made its socket, as the kernel tells it */
+        uid_t peer_uid;
         char said[256]; /* by this process, or of it: why it is to end */
         char why[256];  /* the last one ended */
 };

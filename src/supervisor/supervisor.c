@@ -75,6 +75,8 @@ static int state_prepare(struct supervisor *s, const struct vmm_process *p, stru
 
 static enum narrow_to narrow_to(const struct supervisor *s)
 {
+        if (s->spec->backend_count > 0)
+                return NARROW_SOCKETS;
         if (s->devices.count > 0)
                 return NARROW_DEVICES;
         return s->spec->on_reset == ON_RESET_RESTART ? NARROW_RESTARTS : NARROW_ONCE;
@@ -107,7 +109,13 @@ static void on_device(void *ctx, const struct device *d, enum device_news news)
 
         if (news == DEVICE_NEWS_UP && d->disk && d->disk->engine == DISK_ENGINE_AUTO && d->engine == DISK_ENGINE_SYNC)
                 SAY(s, "device %s does without io_uring, which cannot be had", d->id);
-        if (news == DEVICE_NEWS_RESTARTED)
+        if (news == DEVICE_NEWS_UP && d->outside)
+                SAY(s, "device %s is outside of the jail and maps all guest RAM: pid %d, uid %u", d->id,
+                    (int)d->peer_pid, d->peer_uid);
+        if (news == DEVICE_NEWS_RESTARTED && d->outside)
+                SAY(s, "device %s was lost (%s) and is there again: pid %d, uid %u", d->id, d->why, (int)d->peer_pid,
+                    d->peer_uid);
+        else if (news == DEVICE_NEWS_RESTARTED)
                 SAY(s, "device %s died (%s) and was started again", d->id, d->why);
         if (news == DEVICE_NEWS_GIVEN_UP)
                 SAY(s, "device %s died (%s) and is not started again", d->id, d->why);

@@ -10,18 +10,21 @@ import signal
 import socket
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 
 import proc
-from bulkhead import GUESTS, PROGRAM, Status, command, new_name, own_words
+from bulkhead import GUESTS, PROGRAM, Status, command, needs_kvm, new_name, own_words
 from host import seconds, wait_until
 
 QEMU = shutil.which("qemu-system-x86_64")
+STORAGE = shutil.which("qemu-storage-daemon")
 MIB = 1 << 20
 DISK_BYTES = 4 * MIB
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="devices are started by root here")
+needs_storage = pytest.mark.skipif(STORAGE is None, reason="there is no qemu-storage-daemon")
 needs_qemu = pytest.mark.skipif(QEMU is None, reason="there is no qemu-system-x86_64")
 
 
@@ -217,3 +220,148 @@ def test_wrong_arguments(arguments):
 def test_help():
     found = command("device", "--help")
     assert found.returncode == Status.OK and b"--socket PATH" in found.stdout
+
+
+# --- devices of others for our guests
+
+class Storage:
+    """qemu-storage-daemon with one image."""
+
+    def __init__(self, path, kind):
+        self.socket = path.parent / "storage.sock"
+        self._arguments = [
+            STORAGE, "--blockdev", f"driver=file,node-name=f,filename={path}", "--blockdev",
+            f"driver={kind},node-name=d,file=f,discard=unmap", "--export",
+            f"vhost-user-blk,id=e,node-name=d,addr.type=unix,addr.path={self.socket},writable=on"]
+        self.start()
+
+    def start(self):
+        self.socket.unlink(missing_ok=True)
+        self._popen = subprocess.Popen(self._arguments, stdin=subprocess.DEVNULL)
+        wait_until(self._listens, 10, "qemu-storage-daemon listens")
+
+    def _listens(self):
+        return str(self.socket) in Path("/proc/net/unix").read_text()
+
+    @property
+    def pid(self):
+        return self._popen.pid
+
+    def end(self, how=signal.SIGTERM):
+        self._popen.send_signal(how)
+        self._popen.wait(seconds(10))
+
+
+@pytest.fixture
+def storage(tmp_path):
+    started = []
+
+    def start(kind):
+        path = tmp_path / f"image.{kind}"
+        subprocess.run(["qemu-img", "create", "-q", "-f", kind, path, "4M"], check=True)
+        started.append(Storage(path, kind))
+        return started[-1]
+    yield start
+    for daemon in started:
+        daemon.end()
+
+
+def run_outside(guests, guest, path, cmdline, *options):
+    return guests.run(guest, "--test-device", "--device", f"vhost-user,type=blk,socket={path},id=other", *options,
+                      timeout=60, cmdline=cmdline)
+
+
+def shown(guest):
+    return json.loads(command("inspect", "--json", guest.name).stdout)["devices"]
+
+
+@needs_kvm
+@needs_storage
+@pytest.mark.parametrize("kind", ["raw", "qcow2"])
+def test_qemus_back_end_keeps_what_our_guest_writes(guests, storage, kind):
+    daemon = storage(kind)
+    first = run_outside(guests, "blk", daemon.socket, "seed=5")
+    assert first.status_now() == Status.OK, first.output
+    for what in ("write", "flush", "read", "write-zeroes", "discard"):
+        assert f"blk: {what} ok".encode() in first.output
+    assert run_outside(guests, "blk", daemon.socket, "seed=5 verify").status_now() == Status.OK
+    assert run_outside(guests, "blk", daemon.socket, "seed=6 verify").status_now() == Status.VERDICT + 1
+
+
+@needs_kvm
+def test_our_back_end_serves_our_guest_from_outside(guests, alone, image):
+    device = alone("blk", "--disk", image)
+    assert run_outside(guests, "blk", device.path, "seed=5").status_now() == Status.OK
+
+
+@needs_kvm
+def test_entropy_from_outside(guests, alone):
+    guest = guests.run("rng", "--test-device", "--device", f"vhost-user,type=rng,socket={alone('rng').path}", timeout=60,
+                       cmdline="bytes=256 rounds=4")
+    assert guest.status_now() == Status.OK and guest.output.count(b"rng: 256 bytes ") == 4
+
+
+@needs_kvm
+@needs_storage
+def test_what_is_outside_is_shown(guests, storage):
+    daemon = storage("raw")
+    guest = guests.start("hlt", "--device", f"vhost-user,type=blk,socket={daemon.socket},id=other")
+    guest.wait_output(rb"halted\n")
+    told = f"device other is outside of the jail and maps all guest RAM: pid {daemon.pid}, uid 0"
+    guest.wait_errors(told.encode(), timeout=5)
+    device, = shown(guest)
+    assert (device["outside"], device["degraded"], device["peer_pid"], device["peer_uid"]) == (True, True, daemon.pid, 0)
+    text = command("inspect", guest.name).stdout.decode()
+    assert "DEGRADED" in text and f"{daemon.socket}, made by pid {daemon.pid} of uid 0" in text
+    row, = (r for r in json.loads(command("ps", "--json").stdout)["guests"] if r["name"] == guest.name)
+    assert row["devices_outside"] == 1
+
+
+@needs_kvm
+def test_with_all_layers_required_it_is_refused(guests, alone, image):
+    device = alone("blk", "--disk", image)
+    guest = run_outside(guests, "blk", device.path, "seed=5", "--require-all-layers")
+    assert guest.status_now() == Status.ISOLATION
+    assert b"outside of the jail" in guest.errors
+    assert b"has a front end" not in device.said()
+
+
+@needs_kvm
+def test_a_back_end_that_is_not_there(guests, tmp_path):
+    guest = run_outside(guests, "blk", tmp_path / "none.sock", "seed=5")
+    assert guest.status_now() == Status.FAILURE
+    assert b"none.sock" in guest.errors and b"start it before the guest" in guest.errors
+
+
+@needs_kvm
+def test_one_that_keeps_account_dies_unnoticed(guests, alone, image):
+    device = alone("blk", "--disk", f"{image},iops=400")
+    guest = guests.start("blk", "--test-device", "--device", f"vhost-user,type=blk,socket={device.path},id=other",
+                         cmdline="seed=3 sectors=4096")
+    pid = wait_until(device.pid, 10, device.said)
+    start = image.read_bytes()
+    wait_until(lambda: image.read_bytes() != start, 20, device.said)
+    os.kill(pid, signal.SIGKILL)
+    guest.wait(timeout=60)
+    assert guest.status_now() == Status.OK
+    assert b"device other was lost" in guest.errors and b"is there again" in guest.errors
+
+
+@needs_kvm
+@needs_storage
+def test_one_that_is_idle_can_be_started_again(guests, storage):
+    daemon = storage("raw")
+    guest = guests.start("hlt", "--device", f"vhost-user,type=blk,socket={daemon.socket},id=other")
+    guest.wait_output(rb"halted\n")
+    daemon.end(signal.SIGKILL)
+    daemon.start()
+    guest.wait_errors(rb"device other was lost .* is there again", timeout=20)
+    wait_until(lambda: [(d["restarts"], d["peer_pid"], d["given_up"]) for d in shown(guest)] == [(1, daemon.pid, False)],
+               5, lambda: shown(guest))
+
+
+@needs_kvm
+def test_a_reset_connects_again(guests, alone, image):
+    device = alone("blk", "--disk", image)
+    guest = guests.start("power", "--device", f"vhost-user,type=blk,socket={device.path},id=other", cmdline="reset")
+    wait_until(lambda: device.said().count(b"has a front end") >= 3, 20, device.said)

@@ -42,6 +42,7 @@ static void compare(const uint8_t *data, size_t len, const struct guest_spec *s)
                 MUST(json_is_true(json_object_get(disk, "direct")) == s->disks[i].direct);
         }
         MUST(json_array_size(json_object_get(root, "disks")) == s->disk_count);
+        MUST(json_array_size(json_object_get(root, "devices")) == s->backend_count);
         json_decref(root);
 }
 

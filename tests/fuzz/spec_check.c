@@ -59,6 +59,14 @@ static void disk_must_be_in_range(const struct disk_spec *d)
         MUST(d->bytes_per_s <= 1ULL << 50 && d->ops_per_s <= 1ULL << 50);
 }
 
+static void backend_must_be_in_range(const struct backend_spec *b)
+{
+        text_must_end(b->socket, sizeof(b->socket));
+        text_must_end(b->id, sizeof(b->id));
+        MUST(b->socket[0] && b->id[0] && strcmp(b->id, "rng") != 0);
+        MUST(b->type == BACKEND_BLK || b->type == BACKEND_RNG);
+}
+
 void spec_must_be_in_range(const struct guest_spec *s)
 {
         MUST(s->version == SPEC_VERSION && s->size_bytes == sizeof(*s));
@@ -78,6 +86,14 @@ void spec_must_be_in_range(const struct guest_spec *s)
                 disk_must_be_in_range(&s->disks[i]);
                 for (uint32_t j = 0; j < i; j++)
                         MUST(strcmp(s->disks[i].id, s->disks[j].id) != 0);
+        }
+        MUST(s->backend_count <= SPEC_BACKENDS_MAX);
+        for (uint32_t i = 0; i < s->backend_count; i++) {
+                backend_must_be_in_range(&s->backends[i]);
+                for (uint32_t j = 0; j < i; j++)
+                        MUST(strcmp(s->backends[i].id, s->backends[j].id) != 0);
+                for (uint32_t j = 0; j < s->disk_count; j++)
+                        MUST(strcmp(s->backends[i].id, s->disks[j].id) != 0);
         }
         MUST(s->io_limit_count <= SPEC_IO_LIMITS_MAX);
         for (uint32_t i = 0; i < s->io_limit_count; i++) {
@@ -109,6 +125,12 @@ void spec_must_be_good(const struct guest_spec *s)
         }
         for (uint32_t i = s->disk_count; i < SPEC_DISKS_MAX; i++)
                 MUST(memcmp(&s->disks[i], &(struct disk_spec){0}, sizeof(struct disk_spec)) == 0);
+        for (uint32_t i = 0; i < s->backend_count; i++) {
+                text_must_be_clean(s->backends[i].socket, sizeof(s->backends[i].socket));
+                text_must_be_clean(s->backends[i].id, sizeof(s->backends[i].id));
+        }
+        for (uint32_t i = s->backend_count; i < SPEC_BACKENDS_MAX; i++)
+                MUST(memcmp(&s->backends[i], &(struct backend_spec){0}, sizeof(struct backend_spec)) == 0);
         for (uint32_t i = s->io_limit_count; i < SPEC_IO_LIMITS_MAX; i++)
                 MUST(memcmp(&s->io_limits[i], &(struct io_limit){0}, sizeof(struct io_limit)) == 0);
 

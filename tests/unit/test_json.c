@@ -66,7 +66,8 @@ static void assert_bad(const char *text, const char *message)
         "{\"major\": 4095, \"minor\": 0, \"read_ops_per_s\": 1125899906842624, \"write_ops_per_s\": 4}],"  \
         "\"rng\": false, \"disks\": [{\"path\": \"/d,ro\", \"format\": \"raw\", \"id\": \"root\","         \
         "\"read_only\": true, \"direct\": true, \"engine\": \"sync\", \"queues\": 16,"                     \
-        "\"bytes_per_s\": 1125899906842624, \"ops_per_s\": 1}, {\"path\": \"qcow2:/e\"}]}"
+        "\"bytes_per_s\": 1125899906842624, \"ops_per_s\": 1}, {\"path\": \"qcow2:/e\"}],"                 \
+        "\"devices\": [{\"protocol\": \"vhost-user\", \"type\": \"rng\", \"socket\": \"/s\", \"id\": \"other\"}]}"
 
 static void every_key(void **state)
 {
@@ -98,6 +99,10 @@ static void every_key(void **state)
         assert_string_equal(s.disks[1].path, "qcow2:/e");
         assert_string_equal(s.disks[1].id, "disk1");
         assert_true(s.disks[1].read_only == 0 && s.disks[1].engine == DISK_ENGINE_AUTO && s.disks[1].queues == 0);
+        assert_int_equal(s.backend_count, 1);
+        assert_int_equal(s.backends[0].type, BACKEND_RNG);
+        assert_string_equal(s.backends[0].socket, "/s");
+        assert_string_equal(s.backends[0].id, "other");
         assert_int_equal(parse_good("{\"memory\": 2097152}").memory_bytes, 2 << 20);
 }
 
@@ -199,6 +204,18 @@ static void io_limits_count(void **state)
 }
 
 #define DISK(members) "{\"disks\": [{\"path\": \"a\"}, {" members "}]}"
+
+static void bad_devices(void **state)
+{
+        assert_bad("{\"devices\": {}}", "devices must be an array of objects");
+        assert_bad("{\"devices\": [1]}", "devices[0]: must be an object");
+        assert_bad("{\"devices\": [{\"type\": \"blk\", \"socket\": \"s\"}]}", "devices[0]: must have a protocol");
+        assert_bad("{\"devices\": [{\"protocol\": \"x\"}]}", "devices[0]: protocol must be vhost-user");
+        assert_bad("{\"devices\": [{\"protocol\": \"vhost-user\", \"type\": 1}]}", "devices[0]: type must be a string");
+        assert_bad("{\"devices\": [{\"protocol\": \"vhost-user\", \"x\": \"\"}]}", "devices[0]: unknown key \"x\"");
+        assert_bad("{\"devices\": [{\"protocol\": \"vhost-user\", \"type\": \"blk\"}]}",
+                   "devices[0]: devices[0]: socket must be 1 to 107 bytes");
+}
 
 static void bad_disks(void **state)
 {
@@ -391,10 +408,10 @@ static void report_depth(void **state)
 int main(int argc, char *argv[])
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(every_key),     cmocka_unit_test(round_trip),    cmocka_unit_test(bad_values),
-                cmocka_unit_test(bad_io_limits), cmocka_unit_test(bad_disks),     cmocka_unit_test(io_limits_count),
-                cmocka_unit_test(bad_syntax),    cmocka_unit_test(schema_agrees), cmocka_unit_test(reports),
-                cmocka_unit_test(bad_reports),   cmocka_unit_test(report_depth),
+                cmocka_unit_test(every_key),       cmocka_unit_test(round_trip),  cmocka_unit_test(bad_values),
+                cmocka_unit_test(bad_io_limits),   cmocka_unit_test(bad_disks),   cmocka_unit_test(bad_devices),
+                cmocka_unit_test(io_limits_count), cmocka_unit_test(bad_syntax),  cmocka_unit_test(schema_agrees),
+                cmocka_unit_test(reports),         cmocka_unit_test(bad_reports), cmocka_unit_test(report_depth),
         };
 
         if (argc != 2)

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -132,6 +133,7 @@ static void help_is_complete(void **state)
                                             "--test-device",
                                             "--config FILE",
                                             "--print-config",
+                                            "--device",
                                             "--help",
                                             NULL};
         size_t options = 0;
@@ -182,6 +184,59 @@ static void disks(void **state)
         assert_string_equal(s.disks[2].path, "./raw:x");
         assert_int_equal(parse_good(ARGS("--no-rng", "--rng")).rng, 1);
         assert_int_equal(parse_good(ARGS("--rng", "--no-rng")).rng, 0);
+}
+
+static void backends(void **state)
+{
+        struct guest_spec s = parse_good(ARGS("--device", "vhost-user,type=blk,socket=/s,id=other", "--device",
+                                              "vhost-user,socket=t,type=rng", "--disk", "/a"));
+
+        assert_int_equal(s.backend_count, 2);
+        assert_int_equal(s.backends[0].type, BACKEND_BLK);
+        assert_string_equal(s.backends[0].socket, "/s");
+        assert_string_equal(s.backends[0].id, "other");
+        assert_int_equal(s.backends[1].type, BACKEND_RNG);
+        assert_string_equal(s.backends[1].socket, "t");
+        assert_string_equal(s.backends[1].id, "vhost-user1");
+        assert_int_equal(s.disk_count, 1);
+}
+
+#define GOOD_BACKEND "vhost-user,type=blk,socket=s"
+
+static void bad_backends(void **state)
+{
+        char longest[SPEC_SOCKET_MAX + 40], text[256];
+
+        assert_bad(ARGS("--device", "vfio,type=blk"), STATUS_USAGE,
+                   "--device vfio,type=blk: protocol must be vhost-user");
+        assert_bad(ARGS("--device", "vhost-user,socket=s"), STATUS_USAGE,
+                   "--device vhost-user,socket=s: devices[0]: type must be blk or rng");
+        assert_bad(ARGS("--device", "vhost-user,type=net,socket=s"), STATUS_USAGE,
+                   "--device vhost-user,type=net,socket=s: type must be blk or rng");
+        assert_bad(ARGS("--device", "vhost-user,type=blk"), STATUS_USAGE,
+                   "--device vhost-user,type=blk: devices[0]: socket must be 1 to 107 bytes");
+        assert_bad(ARGS("--device", "vhost-user,type=blk,socket="), STATUS_USAGE,
+                   "--device vhost-user,type=blk,socket=: socket must be 1 to 107 bytes");
+        assert_bad(ARGS("--device", "vhost-user,ro"), STATUS_USAGE,
+                   "--device vhost-user,ro: 'ro' is none of type=TYPE, socket=PATH, id=NAME");
+        assert_bad(ARGS("--device", GOOD_BACKEND ",id=rng"), STATUS_USAGE,
+                   "--device " GOOD_BACKEND ",id=rng: id must be 1 to 20 of A-Z a-z 0-9 . _ -, start with a letter or "
+                   "digit, and not be rng");
+        assert_bad(ARGS("--device", GOOD_BACKEND ",id=disk0", "--disk", "a"), STATUS_USAGE,
+                   "--disk a: devices: two have the id \"disk0\"");
+        assert_bad(ARGS("--disk", "a", "--device", GOOD_BACKEND ",id=disk0"), STATUS_USAGE,
+                   "--device " GOOD_BACKEND ",id=disk0: devices: two have the id \"disk0\"");
+        assert_bad(ARGS("--device", GOOD_BACKEND, "--device", GOOD_BACKEND, "--device", GOOD_BACKEND, "--device",
+                        GOOD_BACKEND),
+                   STATUS_USAGE, "--device " GOOD_BACKEND ": devices must be at most 3");
+        memset(longest, 'a', sizeof(longest));
+        memcpy(longest, "vhost-user,type=blk,socket=", 27);
+        longest[27 + SPEC_SOCKET_MAX - 1] = '\0';
+        assert_int_equal(parse_good(ARGS("--device", longest)).backend_count, 1);
+        longest[27 + SPEC_SOCKET_MAX - 1] = 'a';
+        longest[27 + SPEC_SOCKET_MAX] = '\0';
+        snprintf(text, sizeof(text), "--device %.80s: socket must be 1 to 107 bytes", longest);
+        assert_bad(ARGS("--device", longest), STATUS_USAGE, text);
 }
 
 #define DISK_OPTIONS                                                                                          \
@@ -329,6 +384,8 @@ int main(void)
                 cmocka_unit_test(help_is_complete),
                 cmocka_unit_test(override),
                 cmocka_unit_test(disks),
+                cmocka_unit_test(backends),
+                cmocka_unit_test(bad_backends),
                 cmocka_unit_test(bad_disks),
                 cmocka_unit_test(operands),
                 cmocka_unit_test(syntax),

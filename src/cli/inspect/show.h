@@ -19,6 +19,9 @@ struct inspection {
 /* What a device is, by its virtio type. */
 const char *device_type_name(uint32_t type);
 
+/* The back end that a device is served by, when that is outside of the jail; else NULL. */
+const struct backend_spec *device_backend(const struct guest_state *s, uint32_t index);
+
 void inspection_print(const struct inspection *x);
 
 /* Prints JSON on standard output. Returns 0 or a negative errno. */

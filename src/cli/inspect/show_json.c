@@ -132,9 +132,19 @@ static void report_layers(struct report *r, const struct layer_view *layers, uin
         }
 }
 
+/* Outside of the jail: what it is is not known, what it has is all guest RAM. */
+static void report_outside(struct report *r, const struct device_state *d, const struct backend_spec *b)
+{
+        report_boolean(r, true, "degraded");
+        report_text(r, "maps all guest RAM outside of the jail", "why_degraded");
+        report_text(r, b->socket, "socket");
+        report_integer(r, d->peer_pid, "peer_pid");
+        report_integer(r, d->peer_uid, "peer_uid");
+}
+
 /* vmm: NULL for a device alone. */
 static void report_device(struct report *r, const struct device_state *d, const struct device_inspection *di,
-                          const struct inspect_facts *vmm)
+                          const struct backend_spec *b, const struct inspect_facts *vmm)
 {
         const struct inspect_facts *f = &di->facts;
 
@@ -142,7 +152,10 @@ static void report_device(struct report *r, const struct device_state *d, const 
         report_text(r, device_type_name(d->type), "type");
         report_integer(r, d->restarts, "restarts");
         report_boolean(r, d->given_up, "given_up");
-        if (!di->running) {
+        report_boolean(r, b != NULL, "outside");
+        if (b)
+                report_outside(r, d, b);
+        if (b || !di->running) {
                 report_null(r, "pid");
                 return;
         }
@@ -191,7 +204,8 @@ int inspection_print_json(const struct inspection *x, struct err *e)
         report_array(&rep, "devices");
         for (uint32_t i = 0; i < x->state.device_count; i++) {
                 report_under(&rep, "devices/%u/", i);
-                report_device(&rep, &x->state.devices[i], &x->devices[i], x->state.alone ? NULL : &x->facts);
+                report_device(&rep, &x->state.devices[i], &x->devices[i], device_backend(&x->state, i),
+                              x->state.alone ? NULL : &x->facts);
         }
         return report_print(&rep, e);
 }

@@ -28,6 +28,14 @@ void seals_print(char *buf, size_t size, int seals)
                 }
 }
 
+const struct backend_spec *device_backend(const struct guest_state *s, uint32_t index)
+{
+        for (uint32_t i = 0; s->devices[index].outside && i < s->spec.backend_count; i++)
+                if (strcmp(s->spec.backends[i].id, s->devices[index].id) == 0)
+                        return &s->spec.backends[i];
+        return NULL;
+}
+
 static void print_ids(const char *label, const uint32_t ids[4])
 {
         printf(LABEL "real %u, effective %u, saved %u, file system %u\n", label, ids[0], ids[1], ids[2], ids[3]);
@@ -174,6 +182,18 @@ static void print_layers(const struct layer_view *layers, bool of_device)
         }
 }
 
+/* There is nothing to judge: it has no layer of ours. */
+static void print_outside(const struct device_state *d, const struct backend_spec *b)
+{
+        printf("\nDevice %s (%s), connected to again %u times\n\n", d->id, device_type_name(d->type), d->restarts);
+        if (d->given_up) {
+                printf("  no process: it was given up\n");
+                return;
+        }
+        printf("  DEGRADED: a process outside of the jail maps all guest RAM\n");
+        printf(LABEL "%s, made by pid %d of uid %u\n", "socket", b->socket, d->peer_pid, d->peer_uid);
+}
+
 /* vmm: NULL for a device alone. */
 static void print_device(const struct device_state *d, const struct device_inspection *di,
                          const struct inspect_facts *vmm)
@@ -210,5 +230,8 @@ void inspection_print(const struct inspection *x)
         print_memory(&x->facts.memory);
         print_layers(x->layers, false);
         for (uint32_t i = 0; i < x->state.device_count; i++)
-                print_device(&x->state.devices[i], &x->devices[i], &x->facts);
+                if (device_backend(&x->state, i))
+                        print_outside(&x->state.devices[i], device_backend(&x->state, i));
+                else
+                        print_device(&x->state.devices[i], &x->devices[i], &x->facts);
 }

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/number.h"
 #include "cli/json/json_text.h"
+#include "spec/backend_spec.h"
 #include "spec/disk_spec.h"
 #include "spec/io_device.h"
 
@@ -21,6 +22,7 @@ static int memory_text_set(struct guest_spec *s, const char *text, struct err *e
 
 static int io_limits_read(struct guest_spec *s, const json_t *v, struct err *e);
 static int disks_read(struct guest_spec *s, const json_t *v, struct err *e);
+static int backends_read(struct guest_spec *s, const json_t *v, struct err *e);
 
 /* A key takes the JSON types that it has a member for. */
 static const struct spec_key {
@@ -43,6 +45,7 @@ static const struct spec_key {
         {"cpu_limit_percent", .set_number = guest_spec_set_cpu_limit, .expected = "an integer"},
         {"io_limits", .read_array = io_limits_read, .expected = "an array of objects"},
         {"disks", .read_array = disks_read, .expected = "an array of objects"},
+        {"devices", .read_array = backends_read, .expected = "an array of objects"},
         {"rng", .bool_offset = offsetof(struct guest_spec, rng), .expected = "true or false"},
         {"require_all_layers", .bool_offset = offsetof(struct guest_spec, require_all_layers),
          .expected = "true or false"},
@@ -213,6 +216,56 @@ static int disks_read(struct guest_spec *s, const json_t *array, struct err *e)
         return 0;
 }
 
+static int backend_read(struct guest_spec *s, json_t *object, struct err *e)
+{
+        static const struct {
+                const char *key;
+                int (*set)(struct backend_spec *b, const char *text, struct err *e);
+        } keys[] = {{"protocol", backend_spec_set_protocol},
+                    {"type", backend_spec_set_type},
+                    {"socket", backend_spec_set_socket},
+                    {"id", backend_spec_set_id}};
+        struct backend_spec b = {0};
+        const char *key;
+        json_t *v;
+
+        if (!json_is_object(object))
+                return err_bad(e, STATUS_USAGE, "must be an object");
+        if (!json_object_get(object, "protocol"))
+                return err_bad(e, STATUS_USAGE, "must have a protocol");
+        json_object_foreach(object, key, v)
+        {
+                size_t i = 0;
+                int r;
+
+                while (i < ARRAY_LEN(keys) && strcmp(key, keys[i].key) != 0)
+                        i++;
+                if (i == ARRAY_LEN(keys))
+                        return err_bad(e, STATUS_USAGE, "unknown key \"%.64s\"", key);
+                if (!json_is_string(v))
+                        return err_bad(e, STATUS_USAGE, "%s must be a string", key);
+                r = keys[i].set(&b, json_string_value(v), e);
+                if (r < 0)
+                        return r;
+        }
+        return guest_spec_add_backend(s, &b, e);
+}
+
+static int backends_read(struct guest_spec *s, const json_t *array, struct err *e)
+{
+        size_t i;
+        json_t *v;
+
+        json_array_foreach(array, i, v)
+        {
+                int r = backend_read(s, v, e);
+
+                if (r < 0)
+                        return err_wrap(e, r, "devices[%zu]", i);
+        }
+        return 0;
+}
+
 static int spec_key_read(struct guest_spec *s, const char *key, const json_t *v, struct err *e)
 {
         for (size_t i = 0; i < ARRAY_LEN(spec_keys); i++) {
@@ -334,6 +387,35 @@ static int disk_print(json_t *array, const struct disk_spec *d, struct err *e)
         return r;
 }
 
+static int backend_print(json_t *array, const struct backend_spec *b, struct err *e)
+{
+        _cleanup_json_ json_t *object = json_object();
+        int r = text_add(object, "protocol", "vhost-user", e);
+
+        if (r == 0)
+                r = text_add(object, "type", backend_type_name(b->type), e);
+        if (r == 0)
+                r = text_add(object, "socket", b->socket, e);
+        if (r == 0)
+                r = text_add(object, "id", b->id, e);
+        if (r == 0 && json_array_append_new(array, TAKE_PTR(object)) < 0)
+                r = err_set(e, -ENOMEM, "build JSON");
+        return r;
+}
+
+static int backends_print(json_t *root, const struct guest_spec *s, struct err *e)
+{
+        _cleanup_json_ json_t *array = json_array();
+
+        for (uint32_t i = 0; i < s->backend_count; i++) {
+                int r = backend_print(array, &s->backends[i], e);
+
+                if (r < 0)
+                        return r;
+        }
+        return json_add(root, "devices", TAKE_PTR(array), e);
+}
+
 static int disks_print(json_t *root, const struct guest_spec *s, struct err *e)
 {
         _cleanup_json_ json_t *array = json_array();
@@ -374,6 +456,8 @@ int spec_json_print(const struct guest_spec *s, char **ret_text, struct err *e)
                 r = io_limits_print(root, s, e);
         if (r == 0)
                 r = disks_print(root, s, e);
+        if (r == 0)
+                r = backends_print(root, s, e);
         if (r == 0)
                 r = json_add(root, "rng", json_boolean(s->rng), e);
         if (r == 0)
