@@ -79,7 +79,7 @@ static void row_devices(struct row *row, const struct guest_state *s)
                 memcpy(row->devices[i].id, d->id, sizeof(d->id));
                 row->devices[i].pid = d->process.pid;
                 row->devices[i].restarts = d->restarts;
-                row->outside += d->outside;
+                row->outside += d->outside && !d->given_up;
                 if (d->process.pid > 0 && d->layers)
                         layers &= d->layers;
         }

@@ -116,7 +116,9 @@ int disk_spec_set_format(struct disk_spec *d, const char *word, struct err *e)
         if (strcmp(word, "qcow2") != 0)
                 return err_bad(e, STATUS_USAGE, "format must be raw");
         err_bad(e, STATUS_USAGE, "a disk in format qcow2 cannot be used yet");
-        err_hint(e, "make a raw image of it with: qemu-img convert -O raw");
+        err_hint(
+                e,
+                "make a raw image of it with qemu-img convert -O raw, or have qemu-storage-daemon serve it (--device)");
         return -EINVAL;
 }
 

@@ -117,7 +117,9 @@ static void on_device(void *ctx, const struct device *d, enum device_news news)
                     d->peer_uid);
         else if (news == DEVICE_NEWS_RESTARTED)
                 SAY(s, "device %s died (%s) and was started again", d->id, d->why);
-        if (news == DEVICE_NEWS_GIVEN_UP)
+        if (news == DEVICE_NEWS_GIVEN_UP && d->outside)
+                SAY(s, "device %s was lost (%s) and is not connected to again", d->id, d->why);
+        else if (news == DEVICE_NEWS_GIVEN_UP)
                 SAY(s, "device %s died (%s) and is not started again", d->id, d->why);
         devices_describe(&s->devices, &s->state);
         /* A state that cannot be written is an older one: a command finds a process in it that there is no more. */

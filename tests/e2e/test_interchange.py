@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 import proc
-from bulkhead import GUESTS, PROGRAM, Status, command, needs_kvm, new_name, own_words
+from account import IDS_PER_GUEST, Account
+from bulkhead import GUESTS, PROGRAM, SANITIZED, Status, command, needs_kvm, new_name, own_words
 from host import seconds, wait_until
 
 QEMU = shutil.which("qemu-system-x86_64")
@@ -24,6 +25,7 @@ MIB = 1 << 20
 DISK_BYTES = 4 * MIB
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="devices are started by root here")
+no_test_jail = pytest.mark.skipif(SANITIZED, reason="a test jail has files and a wide filter")
 needs_storage = pytest.mark.skipif(STORAGE is None, reason="there is no qemu-storage-daemon")
 needs_qemu = pytest.mark.skipif(QEMU is None, reason="there is no qemu-system-x86_64")
 
@@ -31,11 +33,13 @@ needs_qemu = pytest.mark.skipif(QEMU is None, reason="there is no qemu-system-x8
 class Alone:
     """A device alone."""
 
-    def __init__(self, kind, path, *options):
+    def __init__(self, kind, path, *options, account=None):
         self.name, self.path = new_name(), path
-        self._popen = subprocess.Popen(
-            [PROGRAM, "device", kind, "--name", self.name, "--socket", path, *map(str, options)], cwd=path.parent,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(self._log, "wb"))
+        self._bulkhead = account.bulkhead if account else command
+        argv = [PROGRAM, "device", kind, "--name", self.name, "--socket", path, *map(str, options)]
+        with open(self._log, "wb") as log:
+            self._popen = subprocess.Popen(account.command(argv) if account else argv, cwd=path.parent,
+                                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
         wait_until(lambda: b"waits for front ends" in self.said() or self._popen.poll() is not None, 10, self.said)
 
     @property
@@ -46,7 +50,7 @@ class Alone:
         return self._log.read_bytes()
 
     def state(self):
-        row, = (row for row in json.loads(command("ps", "--json").stdout)["guests"] if row["name"] == self.name)
+        row, = (row for row in json.loads(self._bulkhead("ps", "--json").stdout)["guests"] if row["name"] == self.name)
         return row
 
     def pid(self):
@@ -119,7 +123,7 @@ def test_qemu_writes_our_disk_and_finds_it_again(alone, image):
         assert f"blk: {what} ok" in out
     assert image.read_bytes() != before
     passes(qemu("blk", device.path, "vhost-user-blk-pci,disable-legacy=on", "verify seed=7"))  # by another process
-    assert device.said().count(b"is left by its front end") == 2
+    wait_until(lambda: device.said().count(b"is left by its front end") == 2, 10, device.said)
     assert device.end() == Status.SIGNAL + signal.SIGTERM
 
 
@@ -145,6 +149,7 @@ def test_qemu_under_way_does_not_notice_that_our_process_dies(alone, image):
     assert b"died (signal 9)" in device.said()
 
 
+@no_test_jail
 def test_its_process_has_a_jail_of_its_own(connected):
     pid = connected.pid()
     own, here = proc.namespaces(pid), proc.namespaces("self")
@@ -158,6 +163,7 @@ def test_its_process_has_a_jail_of_its_own(connected):
     assert mount.split()[4] == "/"
 
 
+@no_test_jail
 def test_inspect_finds_all_that_is_claimed(connected):
     shown = command("inspect", "--json", connected.name)
     assert shown.returncode == Status.OK, shown.stderr
@@ -220,6 +226,30 @@ def test_wrong_arguments(arguments):
 def test_help():
     found = command("device", "--help")
     assert found.returncode == Status.OK and b"--socket PATH" in found.stdout
+
+
+@pytest.fixture(params=[16 * IDS_PER_GUEST, 0], ids=["own ids", "one id"])
+def account(request, host):
+    user = Account(request.param)
+    yield user
+    user.close()
+
+
+def test_an_ordinary_user_serves_one_too(account):
+    image = account.home / "disk"
+    image.write_bytes(os.urandom(MIB))
+    os.chown(image, account.uid, account.gid)
+    device = Alone("blk", account.runtime_dir / "device.sock", "--disk", image, account=account)
+    assert (device.path.stat().st_uid, stat.S_IMODE(device.path.stat().st_mode)) == (account.uid, 0o600)
+    with socket.socket(socket.AF_UNIX) as front:
+        front.connect(str(device.path))
+        wait_until(device.pid, 10, device.said)
+        uid = int(proc.status(device.pid())["Uid"].split()[0])
+        assert uid != account.uid if account.subordinate else uid == account.uid
+        assert account.bulkhead("inspect", device.name).returncode in (Status.OK, *[Status.ISOLATION] * SANITIZED)
+    wait_until(lambda: b"is left by its front end" in device.said(), 10, device.said)
+    assert device.end() == Status.SIGNAL + signal.SIGTERM
+    assert not device.path.exists()
 
 
 # --- devices of others for our guests

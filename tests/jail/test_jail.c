@@ -19,6 +19,7 @@
 #include "base/io.h"
 #include "base/sys.h"
 #include "jail/jail_stages.h"
+#include "supervisor/device_alone.h"
 #include "supervisor/supervisor.h"
 
 /* Shadow memory, redzones, freed memory that is kept for a while. */
@@ -33,6 +34,13 @@ int __wrap_supervise(const struct guest_spec *spec, struct err *e)
 {
         (void)io_write_all(STDERR_FILENO, NOTICE, strlen(NOTICE)); /* whoever closed it does not want to know */
         return __real_supervise(spec, e);
+}
+
+__typeof__(device_serve) __real_device_serve, __wrap_device_serve;
+int __wrap_device_serve(const struct guest_spec *spec, const char *path, struct err *e)
+{
+        (void)io_write_all(STDERR_FILENO, NOTICE, strlen(NOTICE));
+        return __real_device_serve(spec, path, e);
 }
 
 __typeof__(jail_cgroup_limit) __real_jail_cgroup_limit, __wrap_jail_cgroup_limit;

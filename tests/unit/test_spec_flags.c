@@ -248,8 +248,8 @@ static void bad_disks(void **state)
         assert_bad(ARGS("--disk", ""), STATUS_USAGE, "--disk : path must be 1 to 1023 bytes");
         assert_bad(ARGS("--disk", "raw:"), STATUS_USAGE, "--disk raw:: path must be 1 to 1023 bytes");
         assert_bad(ARGS("--disk", "qcow2:a"), STATUS_USAGE,
-                   "--disk qcow2:a: a disk in format qcow2 cannot be used yet; make a raw image of it with: qemu-img "
-                   "convert -O raw");
+                   "--disk qcow2:a: a disk in format qcow2 cannot be used yet; make a raw image of it with qemu-img "
+                   "convert -O raw, or have qemu-storage-daemon serve it (--device)");
         assert_bad(ARGS("--disk", "a,b"), STATUS_USAGE, "--disk a,b: 'b'" DISK_OPTIONS);
         assert_bad(ARGS("--disk", "a,"), STATUS_USAGE, "--disk a,: ''" DISK_OPTIONS);
         assert_bad(ARGS("--disk", "a,ro=1"), STATUS_USAGE, "--disk a,ro=1: 'ro=1'" DISK_OPTIONS);
