@@ -9,9 +9,11 @@ mark that says when it is. It is judged by the filter whose policy file it stand
   [varies]  depends on the host, its kernel, or on which thread is first: used or not
 """
 
+import contextlib
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections import Counter, defaultdict
@@ -22,7 +24,7 @@ import pytest
 import elf
 import linux_guest
 import proc
-from bulkhead import BUILD, REPO, Guests, Status, command, needs_kvm
+from bulkhead import BUILD, PROGRAM, REPO, Guests, Status, command, needs_kvm, new_name
 from host import STATE, Host, seconds, wait_until
 
 # In the lab each traced call takes long, all of them ten minutes.
@@ -279,9 +281,41 @@ def registers_of_a_device(start):
     assert start("pci", "--test-device", "--disk", disk_image()).wait(60) == Status.OK
 
 
+@contextlib.contextmanager
+def device_alone(*before):
+    """An entropy device for other front ends: its process, the path of its socket, and how to see its own processes."""
+    name, path = new_name(), BUILD / "tests/syscalls.sock"
+    process = subprocess.Popen([*before, PROGRAM, "device", "rng", "--name", name, "--socket", path],
+                               stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        assert b"waits for front ends" in process.stderr.readline()
+
+        def served():
+            return next((pid for pid in proc.children(process.pid) if proc.status(pid)["Name"] == "bulkhead-rng"), None)
+        yield path, lambda: wait_until(served, 20, "it serves a front end")
+        process.terminate()
+        assert process.wait(seconds(20)) == Status.SIGNAL + signal.SIGTERM
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
 DEVICES = [entropy, power_button_and_a_device, reset_with_a_device, disk, disk_past_the_page_cache, disk_without_io_uring,
            block_device, larger_disk, larger_block_device, registers_of_a_device]
 BARE = [*DEVICES, idle, with_an_initrd, stopped_and_continued, reset, triple_fault, eight_processors, flood, busy_console, power_button, terminal]
+
+
+def front_ends(directory):
+    """A device alone serves one front end after the other."""
+    out = directory / "front-ends.trace"
+    with device_alone(*prefix(out)) as (path, served):
+        for _ in range(2):
+            with socket.socket(socket.AF_UNIX) as front:
+                front.connect(str(path))
+                pid = served()
+            wait_until(lambda p=pid: not proc.is_alive(p), 20, "it ends when its front end leaves")
+    return out
 
 
 def json_helper(directory):
@@ -343,7 +377,17 @@ def killed_device(start):
     assert guest.wait(60) == Status.OK, guest.output
 
 
-ERRORS = [stray_process, lost, killed_vmm, killed_device]
+def lost_back_end(start):
+    """Lost, and connected to again."""
+    with device_alone() as (path, served):
+        guest = start("hlt", *ONCE, "--device", f"vhost-user,type=rng,socket={path}")
+        guest.wait_output(rb"halted\n")
+        os.kill(served(), signal.SIGKILL)
+        guest.wait_errors(rb"is there again")
+        end(guest)
+
+
+ERRORS = [stray_process, lost, killed_vmm, killed_device, lost_back_end]
 
 
 def linux(trace, idle_s=IDLE_S, cpus=1):
@@ -391,6 +435,7 @@ def seen(tmp_path_factory):
     trace = Trace()
     for life in BARE:
         trace.add(run_bare(life, directory))
+    trace.add(front_ends(directory))
     for out in json_helper(directory):
         trace.add(out)
     if linux_guest.HERE:
