@@ -50,6 +50,24 @@ static inline struct attempt_result not_run(const char *detail)
         return (struct attempt_result){.outcome = ATTEMPT_NOT_RUN, .detail = detail};
 }
 
+#define PIDS_MAX 1024 /* of the caller's PID namespace, which has few */
+
+/*
+ * May the caller send a signal to any other process? The kernel's answer to one for everybody does not tell: it is 0
+ * where all that there are refused. Returns 1, 0 or -ESRCH: there is no other.
+ */
+static inline long signals_another(void)
+{
+        const long own = CALL(SYS_getpid), all = CALL(SYS_kill, -1, 0);
+
+        if (all < 0)
+                return all;
+        for (long pid = 1; pid <= PIDS_MAX; pid++)
+                if (pid != own && CALL(SYS_kill, pid, 0) == 0)
+                        return 1;
+        return 0;
+}
+
 /* Of a call that must not go through. */
 static inline struct attempt_result reached(long r)
 {

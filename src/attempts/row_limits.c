@@ -8,7 +8,7 @@
 #include "attempts/rows.h"
 
 #define DESCRIPTORS_MAX 512          /* more than the limit of a role */
-#define THREADS_MAX     24           /* likewise, for a small guest */
+#define THREADS_MAX     64           /* likewise, for a small guest */
 #define MEMORY_BYTES    (384L << 20) /* likewise, for one of 64 MiB */
 #define FILE_BYTES      (1L << 40)
 

@@ -8,7 +8,7 @@
 
 #define MFD_NOEXEC_SEAL 0x8  /* linux/memfd.h, Linux 6.3 */
 #define MFD_EXEC        0x10 /* likewise */
-#define PROCESSES_MAX   24   /* more than any limit of a small guest leaves room for */
+#define PROCESSES_MAX   64   /* more than any limit of a small guest leaves room for */
 #define LOAD_ADDRESS    0x400000
 
 /* exit_group(ATTEMPT_PROGRAM_STATUS), as a whole program. */

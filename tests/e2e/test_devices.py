@@ -209,7 +209,7 @@ def test_what_no_other_process_can_see_is_attested(pair):
 def test_a_device_that_dies_is_started_again(guests, on_reset):
     guest = guests.start("hlt", "--rng", "--on-reset", on_reset)
     guest.wait_output(rb"halted\n")
-    first = devices(guest)["rng"]
+    first = wait_until(lambda: devices(guest).get("rng"), 10, "no process")
     uid = proc.status(first)["Uid"]
     os.kill(first, signal.SIGKILL)
     guest.wait_errors(rb'guest "%s" device rng died \(signal 9\) and was started again\n' % guest.name.encode())
@@ -229,7 +229,7 @@ def test_a_device_that_dies_often_is_started_later_and_later_but_is(guests):
     guest = guests.start("hlt", "--rng")
     guest.wait_output(rb"halted\n")
     for i in range(8):
-        pid = wait_until(lambda: devices(guest)["rng"], 10, "no process")
+        pid = wait_until(lambda: devices(guest).get("rng"), 10, "no process")
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda count=i + 1: restarts(guest, "rng") == count, 10, f"not started again the {i + 1}. time")
     assert guest.status_now() is None

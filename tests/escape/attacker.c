@@ -45,21 +45,6 @@ static void word_take(const char *name, const char *value)
         }
 }
 
-static void cmdline_parse(const char *cmdline)
-{
-        char *rest = words;
-
-        snprintf(words, sizeof(words), "%s", cmdline);
-        for (char *word = strtok_r(rest, " ", &rest); word; word = strtok_r(rest, " ", &rest)) {
-                char *value = strchr(word, '=');
-
-                if (!value)
-                        continue;
-                *value++ = '\0';
-                word_take(word, value);
-        }
-}
-
 int __real_control_receive(int fd, union control_message *ret);
 int __wrap_control_receive(int fd, union control_message *ret);
 int __wrap_control_receive(int fd, union control_message *ret)
@@ -68,17 +53,18 @@ int __wrap_control_receive(int fd, union control_message *ret)
 
         if (r == 0 && ret->head.type == CONTROL_CONFIG) {
                 threads = ret->config.vcpus + 1;
-                cmdline_parse(ret->config.cmdline);
+                snprintf(words, sizeof(words), "%s", ret->config.cmdline);
+                words_take(words, word_take);
         }
         return r;
 }
 
 int __real_guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, gpa_t hole_end, int *ret_fd,
-                           struct err *e);
+                         struct err *e);
 int __wrap_guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, gpa_t hole_end, int *ret_fd,
-                           struct err *e);
+                         struct err *e);
 int __wrap_guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, gpa_t hole_end, int *ret_fd,
-                           struct err *e)
+                         struct err *e)
 {
         int r = __real_guest_ram_map(ret, len_bytes, hole_start, hole_end, ret_fd, e);
 

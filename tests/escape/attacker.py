@@ -1,9 +1,11 @@
-"""Starts a guest whose bulkhead-vmm is taken over (attacker.c), and tells how that went."""
+"""Starts a guest whose bulkhead-vmm (attacker.c) or device (device_attacker.c) is taken over, and tells how that went."""
 import errno
+import os
 import re
 import signal
 import subprocess
 
+import table
 from bulkhead import BUILD, GUESTS
 from host import seconds
 
@@ -14,8 +16,10 @@ PEELINGS = {
     "without seccomp and Landlock": "seccomp+landlock",
     "ids and namespaces only": "ids-and-namespaces-only",
 }
-ROLES = ("main", "vcpu")
+ROLES = ("main", "vcpu")  # of the VMM
 
+GONE = "the VMM was the first to notice the end of the device"
+TRIES = 4  # that is a matter of chance, but for one end
 PROGRAM_STATUS = 77  # of a program that an attempt ran (ATTEMPT_PROGRAM_STATUS)
 FILTERED = b"made a system call that its filter forbids and was killed"
 SILENT = "exited with status {} without saying why"
@@ -55,8 +59,41 @@ def outcome(process):
     return f"broken: {error}"
 
 
-def attempt(peeling, role, identity, name, knowledge, cwd):
+def device_outcome(process):
+    """The same of a device's process: what it has found out is why it does not start."""
+    error = process.stderr.decode(errors="replace").splitlines()[-1]
+    if said := re.search(r": escape: (.*)", error):
+        return word(said[1].encode())
+    if FILTERED in process.stderr:
+        return "SIGSYS"
+    if re.search(rf"exited with status {PROGRAM_STATUS}\b", error):
+        return "contained"
+    if killed := re.search(r"was killed by signal (\d+)", error):
+        return signal.Signals(int(killed[1])).name
+    if error.endswith(": Broken pipe"):
+        return GONE
+    return f"broken: {process.returncode} {error}"
+
+
+def device_attempt(peeling, words, name, disk, cwd):
+    """The VMM is whole; no attempt fails for want of a device."""
+    program = BUILD / "tests/escape" / PEELINGS[peeling] / "bulkhead"
+    run = [program, "run", name, "--kernel", GUESTS / "hello.elf", "--mem", "64M", "--rng", "--disk", disk]
+    command = ["sh", "-c", 'LEAVE_OUT_WORDS="$LEAVE_OUT_WORDS supervisor=$$" exec "$@"', "sh", *map(str, run)]
+    environment = os.environ | {"LEAVE_OUT_OF": "devices",
+                                "LEAVE_OUT_WORDS": " ".join(f"{key}={value}" for key, value in words.items())}
+    for _ in range(TRIES):
+        became = device_outcome(subprocess.run(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL,
+                                               capture_output=True, timeout=seconds(60), check=False))
+        if became != GONE:
+            return became
+    return "SIGKILL"  # the one end of a device that is never blamed: the end of the VMM does it, too
+
+
+def attempt(peeling, role, identity, name, knowledge, cwd, disk=None):
     words = {"attempt": identity, "role": role, **knowledge}
+    if role in table.DEVICES:
+        return device_attempt(peeling, words, name, disk, cwd)
     process = subprocess.run(command(peeling, name, words), cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True,
                              timeout=seconds(60), check=False)
     return outcome(process)

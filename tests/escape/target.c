@@ -34,6 +34,18 @@ void target_set(struct attempt_target *t, const char *name, const char *value)
                         *texts[i].text = value;
 }
 
+void words_take(char *text, void (*take)(const char *name, const char *value))
+{
+        for (char *rest, *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+                char *value = strchr(word, '=');
+
+                if (!value)
+                        continue;
+                *value++ = '\0';
+                take(word, value);
+        }
+}
+
 void result_line(const struct attempt_result *r, char *line, size_t size)
 {
         static const char *const outcomes[] = {

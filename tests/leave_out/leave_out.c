@@ -28,12 +28,25 @@ void leave_out_nothing(bool now)
         whole = now;
 }
 
+const char *leave_out_words = "";
+
+/* The words follow the name. */
+static bool is_named(const char *said, const char *name)
+{
+        const size_t len = strlen(name);
+
+        if (strncmp(said, name, len) != 0)
+                return false;
+        leave_out_words = said + len;
+        return true;
+}
+
 bool leave_out_started(int argc, char *argv[])
 {
-        const char *name = argc > 0 ? strchr(argv[0], ' ') : NULL;
+        const char *said = argc > 0 ? strchr(argv[0], ' ') : NULL;
 
-        whole = name && strcmp(name + 1, LEAVE_OUT_WHOLE_NAME) == 0;
-        return whole || (name && strcmp(name + 1, LEAVE_OUT_NAME) == 0);
+        whole = said && is_named(said + 1, LEAVE_OUT_WHOLE_NAME);
+        return whole || (said && is_named(said + 1, LEAVE_OUT_NAME));
 }
 
 bool leaves_out(const char *unit)

@@ -23,6 +23,10 @@ void leave_out_nothing(bool now);
 /* For a program's main(): is it executed by a supervisor of a test build, which has said so? It cannot speak itself. */
 bool leave_out_started(int argc, char *argv[]);
 
+/* What LEAVE_OUT_WORDS was in the supervisor's environment, in a device's program; "" where there is none. */
+extern const char *leave_out_words;
+#define LEAVE_OUT_WORDS_MAX 2048
+
 /* The system call, whatever is left out. */
 long __real_syscall(long call, long a, long b, long c, long d, long e, long f);
 

@@ -27,16 +27,20 @@
 #include "supervisor/narrow.h"
 #include "supervisor/supervisor.h"
 
-/* Only devices' processes lack something, when the environment says LEAVE_OUT_OF=devices: found before the program
- * forgets its environment. */
+/* Only devices' processes lack something, when the environment says LEAVE_OUT_OF=devices; LEAVE_OUT_WORDS is for these.
+ */
 static bool of_devices;
+static char words[LEAVE_OUT_WORDS_MAX];
 
-__attribute__((constructor)) static void of_devices_find(void)
+/* The program forgets its environment. */
+__attribute__((constructor)) static void environment_read(void)
 {
-        const char *said = getenv("LEAVE_OUT_OF");
+        const char *of = getenv("LEAVE_OUT_OF"), *said = getenv("LEAVE_OUT_WORDS");
 
-        of_devices = said && strcmp(said, "devices") == 0;
+        of_devices = of && strcmp(of, "devices") == 0;
         leave_out_nothing(of_devices);
+        if (said)
+                snprintf(words, sizeof(words), " %s", said);
 }
 
 /* Says on every start what this program is. */
@@ -58,10 +62,11 @@ int __wrap_jail_start(const struct jail_request *req, pid_t *ret_pid, int *ret_p
 {
         const bool whole = of_devices && !req->join;
         struct jail_request less = *req;
-        char name[64];
+        char name[64 + LEAVE_OUT_WORDS_MAX];
         int r;
 
-        snprintf(name, sizeof(name), "%s %s", req->program_name, whole ? LEAVE_OUT_WHOLE_NAME : LEAVE_OUT_NAME);
+        snprintf(name, sizeof(name), "%s %s%s", req->program_name, whole ? LEAVE_OUT_WHOLE_NAME : LEAVE_OUT_NAME,
+                 req->join ? words : "");
         less.program_name = name;
         leave_out_nothing(whole);
         if (leaves_out("cgroup"))

@@ -1,0 +1,52 @@
+/*
+ * A device's program as if it were taken over: once its own filter is in force, it makes the attempt that the words
+ * from its supervisor name (tests/leave_out), and nothing else happens any more.
+ *
+ *   role=rng|blk attempt=ID     which of the guest's devices makes which attempt (src/attempts)
+ *
+ * What the attacker knows of the host follows as name=value, see target_set(). The answer is why the device cannot
+ * start, which its supervisor says.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "escape.h"
+#include "leave_out.h"
+#include "spec/control.h"
+#include "spec/device_fds.h"
+
+static char words[LEAVE_OUT_WORDS_MAX]; /* the target points into it */
+static struct attempt_target target;
+static const struct attempt *attempt;
+static bool by_this_role;
+
+static void word_take(const char *name, const char *value)
+{
+        if (strcmp(name, "attempt") == 0)
+                attempt = attempt_find(value);
+        else if (strcmp(name, "role") == 0)
+                by_this_role = strcmp(value, ESCAPE_ROLE) == 0;
+        else
+                target_set(&target, name, value);
+}
+
+void leave_out_after_filter(const struct jail_policy *policy)
+{
+        struct attempt_result result;
+        struct err e = ERR_INIT;
+        char line[256];
+
+        (void)policy; /* its only one */
+        snprintf(words, sizeof(words), "%s", leave_out_words);
+        words_take(words, word_take);
+        if (!attempt || !by_this_role)
+                return;
+        result = attempt->make(&target, attempt);
+        result_line(&result, line, sizeof(line));
+        line[strcspn(line, "\n")] = '\0';
+        err_bad(&e, STATUS_FAILURE, "%s", line);
+        (void)control_send_failed(DEVICE_FD_CONTROL, &e); /* nobody else to tell */
+        _exit(STATUS_OK);
+}
