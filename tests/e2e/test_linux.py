@@ -219,7 +219,8 @@ def test_triple_fault_starts_it_again():
         assert guest.end() == 128 + signal.SIGTERM
 
 
-@pytest.mark.parametrize("kernel", ["vmlinuz", slow("vmlinux")])
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", ["vmlinuz", "vmlinux"])
 def test_without_an_initrd_it_panics_and_starts_again_until_it_is_ended(kernel):
     with Guest(KERNELS / kernel) as guest:  # the default command line has panic=-1
         for _ in range(2):
