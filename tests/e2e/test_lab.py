@@ -257,6 +257,7 @@ reboot -f
 """
 
 
+@pytest.mark.slow
 def test_a_linux_guest_boots_inside(build):
     init = build / "guest-init"
     init.write_text(GUEST_INIT)
@@ -279,12 +280,14 @@ def test_timeout_is_one_line_and_status_124(build):
     assert_nothing_left(build, process)
 
 
+@pytest.mark.slow
 def test_panic_is_one_line_and_status_125(build):
     process = start(build, "--", "sh", "-c", "echo c >/proc/sysrq-trigger")
     assert finish(process) == (125, b"", b"lab: the machine panicked: sysrq triggered crash\n")
     assert_nothing_left(build, process)
 
 
+@pytest.mark.slow
 def test_a_directory_that_is_not_visible_inside_is_refused(build):
     process = start(build, "--", "true", cwd="/dev/shm")
     code, _, _ = finish(process)
