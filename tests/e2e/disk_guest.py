@@ -140,7 +140,7 @@ def debian(root, *disks, extra="quiet", **arguments):
 
 def debian_shell(root, *disks, extra="quiet", **arguments):
     """Boots the same into its console-shell, which is quicker; root is mounted read-only."""
-    guest = with_disks(root, *disks, cmdline=f"console=ttyS0 panic=-1 root=/dev/vda ro init=/sbin/console-shell {extra}",
+    guest = with_disks(root, *disks, cmdline=f"console=ttyS0 panic=-1 root=/dev/vda ro fsck.mode=skip init=/sbin/console-shell {extra}",
                        **arguments)
     return _up(guest, "guest is up\n")
 

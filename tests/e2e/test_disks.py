@@ -70,6 +70,8 @@ def machine(scratch, small, loops):
              Disk(small.image("full", DATA_BYTES), "full"), Disk(scratch.image("shrunk", DATA_BYTES), "shrunk")]
     with debian_shell(root_disk(), *disks) as guest:
         print(f"user space after {guest.boot_s:.1f} s")
+        guest.shell("for c in x y; do dd if=/dev/zero bs=1M count=1 2>/dev/null | tr '\\0' $c >/tmp/$c; done")
+        guest.shell("fill() { for n in $(seq $1); do cat /tmp/x; done; }")
         yield guest
         guest.send("echo o >/proc/sysrq-trigger\n")
         assert guest.wait() == 0
@@ -118,14 +120,8 @@ def complaints(machine):
     return machine.shell("dmesg -c | grep -E 'I/O error|blk_update|reset|BUG|WARNING|hung' || true")
 
 
-def test_data_are_what_was_written(machine):
-    complaints(machine)
-    machine.shell(fio(DEVICES, 512, more="--fsync=16"))
-    assert complaints(machine) == ""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 12))
+@pytest.mark.slow  # a round of what follows does the same, in a few sizes
+@pytest.mark.parametrize("seed", range(1, 11))
 def test_data_are_what_was_written_in_many_sizes_and_depths(machine, seed):
     complaints(machine)
     machine.shell(fio(DEVICES, 4096, jobs=random.Random(seed).choice([1, 2, 4]), seed=seed, more=f"--fsync={seed * 5}"),
@@ -136,13 +132,13 @@ def test_data_are_what_was_written_in_many_sizes_and_depths(machine, seed):
 @pytest.mark.parametrize("kind, behind", [(kind, kind.replace("block", "behind")) for kind in KINDS])
 def test_discard_punches_holes(machine, scratch, kind, behind):
     device, image = machine.device(kind), scratch.path / behind
-    machine.shell(f"tr '\\0' x </dev/zero | dd of={device} bs=1M count=4 iflag=fullblock oflag=direct 2>/dev/null")
+    machine.shell(f"fill 4 | dd of={device} bs=1M iflag=fullblock oflag=direct 2>/dev/null")
     machine.shell(f"blkdiscard -o 1M -l 2M {device}")
     os.sync()
     blocks = image.stat().st_blocks * 512
     data = image.read_bytes()[:4 * MIB]
     assert data == b"x" * MIB + bytes(2 * MIB) + b"x" * MIB
-    machine.shell(f"tr '\\0' y </dev/zero | dd of={device} bs=1M count=1 seek=1 iflag=fullblock oflag=direct 2>/dev/null")
+    machine.shell(f"dd if=/tmp/y of={device} bs=1M seek=1 oflag=direct 2>/dev/null")
     machine.shell(f"blkdiscard -z -o 1M -l 1M {device}")
     os.sync()
     assert image.read_bytes()[MIB:2 * MIB] == bytes(MIB)
@@ -163,17 +159,17 @@ def test_a_resize_is_seen(machine):
 
 def test_a_full_file_system_is_an_error_in_the_guest(machine, small):
     device, image = machine.device("full"), small.path / "full"
-    machine.shell(f"tr '\\0' x </dev/zero | dd of={device} bs=1M count=1 iflag=fullblock oflag=direct 2>/dev/null")
+    machine.shell(f"dd if=/tmp/x of={device} bs=1M oflag=direct 2>/dev/null")
     machine.shell(f"! dd if=/dev/zero of={device} bs=1M seek=2 count=8 oflag=direct 2>/dev/null")
     assert image.read_bytes()[:MIB] == b"x" * MIB
     machine.shell(f"blkdiscard -o 2M -l 8M {device}")  # room again
-    machine.shell(f"tr '\\0' y </dev/zero | dd of={device} bs=1M seek=2 count=1 iflag=fullblock oflag=direct 2>/dev/null")
+    machine.shell(f"dd if=/tmp/y of={device} bs=1M seek=2 oflag=direct 2>/dev/null")
     assert image.read_bytes()[2 * MIB:3 * MIB] == b"y" * MIB
 
 
 def test_an_image_cut_short_is_errors_in_the_guest(machine):
     device, image = machine.device("shrunk"), machine.disks[-1].path
-    machine.shell(f"tr '\\0' x </dev/zero | dd of={device} bs=1M count=8 iflag=fullblock oflag=direct 2>/dev/null")
+    machine.shell(f"fill 8 | dd of={device} bs=1M iflag=fullblock oflag=direct 2>/dev/null")
     os.truncate(image, MIB)
     machine.shell(f"dd if={device} of=/dev/null bs=1M count=1 iflag=direct 2>/dev/null")
     machine.shell(f"! dd if={device} of=/dev/null bs=1M skip=4 count=1 iflag=direct 2>/dev/null")
@@ -219,18 +215,25 @@ def test_qemu_and_guests_respect_each_others_locks(machine, scratch):
 
 # --- processes that die
 
+def wait_for(condition, what):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
 def kill_disk_processes(machine, kinds, times, pick):
     """Kills the processes of disks in turn, each as soon as there is another one, some time after it has begun."""
     last = {}
     for number in range(times):
         kind = kinds[number % len(kinds)]
-        deadline = time.monotonic() + PATIENCE_S
-        while (pid := machine.disk_process(kind)) is None or pid == last.get(kind):
-            assert time.monotonic() < deadline, f"disk {kind} has no new process"
-            time.sleep(0.02)
+        wait_for(lambda: machine.disk_process(kind) not in (None, last.get(kind)), f"disk {kind} has no new process")
+        pid = machine.disk_process(kind)
         time.sleep(pick.random() * 0.02 * SLOW)
         os.kill(pid, signal.SIGKILL)
         last[kind] = pid
+    for kind, pid in last.items():
+        wait_for(lambda: machine.disk_process(kind) not in (None, pid), f"disk {kind} has no new process")
 
 
 DEATH = re.compile(r"died \(signal 9\) and was started again")
@@ -245,6 +248,8 @@ def verify_while_killing(machine, times, seed, size_kib):
     machine.send(f"(while [ ! -e /tmp/stop ]; do {command} >>/tmp/bad && echo round; done; echo over) &\n")
     machine.expect(r"\nround\n", 2 * PATIENCE_S)
     kill_disk_processes(machine, KINDS, times, pick)
+    wait_for(lambda: len(DEATH.findall(machine.err.text)) - before >= times, "a death was not told of")
+    machine.out.seen = len(machine.out.text)
     machine.expect(r"\nround\n", 2 * PATIENCE_S)
     machine.send("touch /tmp/stop\n")
     machine.expect(r"\nover\n", 2 * PATIENCE_S)
