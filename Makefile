@@ -24,7 +24,7 @@ demo: ## show two Linux guests, each in its own jail, and one that boots Debian 
 	@$(MAKE) --no-print-directory compile TARGETS=programs
 	@tools/demo
 
-test: ## run the tests, about ten minutes; end-to-end tests need root
+test: ## run the tests, about twenty minutes; end-to-end tests need root
 	@tools/install-packages build guest test
 	@$(MAKE) --no-print-directory compile
 	@tests/run

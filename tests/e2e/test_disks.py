@@ -157,6 +157,7 @@ def test_a_resize_is_seen(machine):
     machine.shell(f"dd if=/dev/zero of=/dev/vdb bs=1M seek={DATA_BYTES // MIB + 3} count=1 oflag=direct 2>/dev/null")
 
 
+@pytest.mark.slow
 def test_a_full_file_system_is_an_error_in_the_guest(machine, small):
     device, image = machine.device("full"), small.path / "full"
     machine.shell(f"dd if=/tmp/x of={device} bs=1M oflag=direct 2>/dev/null")
@@ -167,6 +168,7 @@ def test_a_full_file_system_is_an_error_in_the_guest(machine, small):
     assert image.read_bytes()[2 * MIB:3 * MIB] == b"y" * MIB
 
 
+@pytest.mark.slow
 def test_an_image_cut_short_is_errors_in_the_guest(machine):
     device, image = machine.device("shrunk"), machine.disks[-1].path
     machine.shell(f"fill 8 | dd of={device} bs=1M iflag=fullblock oflag=direct 2>/dev/null")
