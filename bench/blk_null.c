@@ -1,6 +1,6 @@
 /*
- * bulkhead-blk with an engine that completes at once and touches no disk: what is left of a request's time is that of the
- * transport. Linked in the place of the plain calls; with engine=sync every operation comes here.
+ * bulkhead-blk with an engine that completes at once and touches no disk: what is left of a request's time is that of
+ * the transport. Linked in the place of the plain calls; with engine=sync every operation comes here.
  */
 #include "devices/blk/blk_op.h"
 

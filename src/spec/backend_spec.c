@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "spec/spec_field.h"
 
 static const char *const types[] = {[BACKEND_BLK] = "blk", [BACKEND_RNG] = "rng"};
 
@@ -21,16 +22,6 @@ static int socket_check(const char *path, struct err *e)
         return err_bad(e, STATUS_USAGE, "socket must be 1 to %d bytes", SPEC_SOCKET_MAX - 1);
 }
 
-/* As a disk's; "rng" is how the entropy device of our own is called. */
-static int id_check(const char *id, struct err *e)
-{
-        if (strnlen(id, SPEC_ID_MAX) < SPEC_ID_MAX && guest_name_valid(id) && strcmp(id, SPEC_RNG_ID) != 0)
-                return 0;
-        return err_bad(e, STATUS_USAGE,
-                       "id must be 1 to %d of A-Z a-z 0-9 . _ -, start with a letter or digit, and not be " SPEC_RNG_ID,
-                       SPEC_ID_MAX - 1);
-}
-
 static int type_check(uint32_t type, struct err *e)
 {
         if (type == BACKEND_BLK || type == BACKEND_RNG)
@@ -43,7 +34,7 @@ static int backend_check(const struct backend_spec *b, struct err *e)
         int r = socket_check(b->socket, e);
 
         if (r == 0)
-                r = id_check(b->id, e);
+                r = spec_field_check_id(b->id, e);
         if (r == 0)
                 r = type_check(b->type, e);
         for (size_t i = 0; i < sizeof(b->reserved) && r == 0; i++)
@@ -80,15 +71,6 @@ int backend_specs_check(const struct guest_spec *s, struct err *e)
         return 0;
 }
 
-/* Sets a field to text, which fits, and every byte after it to zero: equal specs are equal bytes. */
-static void text_set(char *field, size_t size, const char *text)
-{
-        size_t len = strlen(text);
-
-        memcpy(field, text, len);
-        memset(field + len, 0, size - len);
-}
-
 int backend_spec_set_protocol(struct backend_spec *b, const char *word, struct err *e)
 {
         return strcmp(word, "vhost-user") == 0 ? 0 : err_bad(e, STATUS_USAGE, "protocol must be vhost-user");
@@ -109,15 +91,15 @@ int backend_spec_set_socket(struct backend_spec *b, const char *path, struct err
         int r = socket_check(path, e);
 
         if (r == 0)
-                text_set(b->socket, sizeof(b->socket), path);
+                spec_field_set_text(b->socket, sizeof(b->socket), path);
         return r;
 }
 
 int backend_spec_set_id(struct backend_spec *b, const char *id, struct err *e)
 {
-        int r = id_check(id, e);
+        int r = spec_field_check_id(id, e);
 
         if (r == 0)
-                text_set(b->id, sizeof(b->id), id);
+                spec_field_set_text(b->id, sizeof(b->id), id);
         return r;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "spec/spec_field.h"
 
 static const char *const engines[] = {
         [DISK_ENGINE_AUTO] = "auto", [DISK_ENGINE_URING] = "io_uring", [DISK_ENGINE_SYNC] = "sync"};
@@ -21,16 +22,6 @@ static int path_check(const char *path, struct err *e)
         if (len > 0 && len < SPEC_PATH_MAX)
                 return 0;
         return err_bad(e, STATUS_USAGE, "path must be 1 to %d bytes", SPEC_PATH_MAX - 1);
-}
-
-/* The alphabet of a guest's name. "rng" is how the entropy device is called. */
-static int id_check(const char *id, struct err *e)
-{
-        if (strnlen(id, SPEC_ID_MAX) < SPEC_ID_MAX && guest_name_valid(id) && strcmp(id, SPEC_RNG_ID) != 0)
-                return 0;
-        return err_bad(e, STATUS_USAGE,
-                       "id must be 1 to %d of A-Z a-z 0-9 . _ -, start with a letter or digit, and not be " SPEC_RNG_ID,
-                       SPEC_ID_MAX - 1);
 }
 
 static int queues_check(uint64_t queues, struct err *e)
@@ -52,7 +43,7 @@ static int disk_check(const struct disk_spec *d, struct err *e)
         int r = path_check(d->path, e);
 
         if (r == 0)
-                r = id_check(d->id, e);
+                r = spec_field_check_id(d->id, e);
         if (r == 0 && (d->read_only > 1 || d->direct > 1 || d->reserved))
                 r = err_bad(e, STATUS_USAGE, "read_only and direct must be 0 or 1");
         if (r == 0 && d->engine >= ARRAY_LEN(engines))
@@ -82,30 +73,21 @@ int disk_specs_check(const struct disk_spec *disks, size_t count, struct err *e)
         return 0;
 }
 
-/* Sets a field to text, which fits, and every byte after it to zero: equal specs are equal bytes. */
-static void text_set(char *field, size_t size, const char *text)
-{
-        size_t len = strlen(text);
-
-        memcpy(field, text, len);
-        memset(field + len, 0, size - len);
-}
-
 int disk_spec_set_path(struct disk_spec *d, const char *path, struct err *e)
 {
         int r = path_check(path, e);
 
         if (r == 0)
-                text_set(d->path, sizeof(d->path), path);
+                spec_field_set_text(d->path, sizeof(d->path), path);
         return r;
 }
 
 int disk_spec_set_id(struct disk_spec *d, const char *id, struct err *e)
 {
-        int r = id_check(id, e);
+        int r = spec_field_check_id(id, e);
 
         if (r == 0)
-                text_set(d->id, sizeof(d->id), id);
+                spec_field_set_text(d->id, sizeof(d->id), id);
         return r;
 }
 

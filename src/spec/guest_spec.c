@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "spec/backend_spec.h"
 #include "spec/disk_spec.h"
+#include "spec/spec_field.h"
 
 /* The struct crosses processes as bytes: no padding may carry what lay in memory before. */
 static_assert(sizeof(struct io_limit) == 40, "io_limit has padding");
@@ -206,22 +207,12 @@ int guest_spec_draft_from_bytes(const void *buf, size_t len, struct guest_spec *
         return r;
 }
 
-/* Sets a field to text, which fits, and every byte after it to zero: equal specs are equal bytes. */
-static void text_set(char *field, size_t size, const char *text)
-{
-        size_t len = strlen(text);
-
-        assert(len < size);
-        memcpy(field, text, len);
-        memset(field + len, 0, size - len);
-}
-
 int guest_spec_set_name(struct guest_spec *s, const char *name, struct err *e)
 {
         int r = name_check(name, e);
 
         if (r == 0)
-                text_set(s->name, sizeof(s->name), name);
+                spec_field_set_text(s->name, sizeof(s->name), name);
         return r;
 }
 
@@ -232,7 +223,7 @@ int guest_spec_set_kernel(struct guest_spec *s, const char *path, struct err *e)
         if (r == 0 && path[0] == '\0')
                 r = err_bad(e, STATUS_USAGE, "kernel must not be empty");
         if (r == 0)
-                text_set(s->kernel, sizeof(s->kernel), path);
+                spec_field_set_text(s->kernel, sizeof(s->kernel), path);
         return r;
 }
 
@@ -241,7 +232,7 @@ int guest_spec_set_initrd(struct guest_spec *s, const char *path, struct err *e)
         int r = path_check("initrd", path, e);
 
         if (r == 0)
-                text_set(s->initrd, sizeof(s->initrd), path);
+                spec_field_set_text(s->initrd, sizeof(s->initrd), path);
         return r;
 }
 
@@ -250,7 +241,7 @@ int guest_spec_set_cmdline(struct guest_spec *s, const char *text, struct err *e
         int r = cmdline_check(text, e);
 
         if (r == 0)
-                text_set(s->cmdline, sizeof(s->cmdline), text);
+                spec_field_set_text(s->cmdline, sizeof(s->cmdline), text);
         return r;
 }
 

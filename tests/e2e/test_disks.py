@@ -301,8 +301,8 @@ def test_all_of_debian_boots_and_switches_off(scratch):
     with debian(root_disk(image, read_only=False)) as guest:
         print(f"a login after {guest.boot_s:.1f} s")
         assert guest.shell("systemctl --failed --plain --no-legend").strip() == ""
-        guest.shell("echo kept >/root/kept")
+        guest.shell("echo kept >/var/kept")
         guest.send("systemctl poweroff\n")
         assert guest.wait(3 * PATIENCE_S) == 0
     fsck(image)
-    assert file_in(image, "/root/kept", scratch.path / "kept") == b"kept\n"
+    assert file_in(image, "/var/kept", scratch.path / "kept") == b"kept\n"

@@ -30,6 +30,9 @@ extern const char *leave_out_words;
 /* The system call, whatever is left out. */
 long __real_syscall(long call, long a, long b, long c, long d, long e, long f);
 
+/* The unit that a jailed program's filter is: one function for each kind of program. */
+const char *leave_out_filter_unit(const struct jail_policy *policy);
+
 /* From here on calls are those with which the supervisor narrows itself, or they are no longer. */
 void leave_out_narrowing(bool now);
 

@@ -1,56 +1,18 @@
-/* bulkhead-vmm: what is left out of its sealing after exec, of its threads' filters and of guest RAM. */
+/* bulkhead-vmm: what is left out of its threads' filters, of its descriptors and of guest RAM. */
 #include "leave_out.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
-#include "base/err.h"
-#include "spec/control.h"
 #include "spec/vmm_fds.h"
 
 extern const struct jail_policy policy_vmm_main, policy_vmm_main_devices;
 
-/* It cannot speak, so it runs only under a supervisor that did. */
-int __real_main(void);
-int __wrap_main(int argc, char *argv[]);
-int __wrap_main(int argc, char *argv[])
+const char *leave_out_filter_unit(const struct jail_policy *policy)
 {
-        struct err e = ERR_INIT;
+        const bool is_main = policy == &policy_vmm_main || policy == &policy_vmm_main_devices;
 
-        if (leave_out_started(argc, argv))
-                return __real_main();
-        err_set(&e, -EPERM, "start a test build of bulkhead-vmm, which leaves out: %s", LEAVE_OUT);
-        (void)control_send_failed(VMM_FD_CONTROL, &e);
-        _exit((int)e.status);
-}
-
-int __real_jail_landlock_seal(unsigned int *ret_abi, struct err *e);
-int __wrap_jail_landlock_seal(unsigned int *ret_abi, struct err *e);
-int __wrap_jail_landlock_seal(unsigned int *ret_abi, struct err *e)
-{
-        if (!leaves_out("landlock"))
-                return __real_jail_landlock_seal(ret_abi, e);
-        *ret_abi = 0;
-        return 0;
-}
-
-__attribute__((weak)) void leave_out_after_filter(const struct jail_policy *policy)
-{
-        (void)policy;
-}
-
-int __real_jail_seccomp_install(const struct jail_policy *p, struct err *e);
-int __wrap_jail_seccomp_install(const struct jail_policy *p, struct err *e);
-int __wrap_jail_seccomp_install(const struct jail_policy *p, struct err *e)
-{
-        const bool is_main = p == &policy_vmm_main || p == &policy_vmm_main_devices;
-        int r = leaves_out(is_main ? "seccomp_main" : "seccomp_vcpu") ? 0 : __real_jail_seccomp_install(p, e);
-
-        if (r == 0)
-                leave_out_after_filter(p);
-        return r;
+        return is_main ? "seccomp_main" : "seccomp_vcpu";
 }
 
 int __real_close(int fd);

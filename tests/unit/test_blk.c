@@ -31,9 +31,8 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "device_bench.h"
 #include "devices/blk/blk_request.h"
-#include "jail/jail_seccomp.h"
-#include "jail/jail_stages.h"
 #include "spec/control.h"
 #include "spec/device_fds.h"
 #include "vhost_user/message.h"
@@ -80,7 +79,8 @@ struct bench {
         enum disk_engine engine;
         bool direct, read_only;
         uint64_t features, ops_per_s;
-        int control, frontend, image, ram_fd, inflight_fd, request_fd;
+        struct device_ends ends;
+        int image, ram_fd, inflight_fd, request_fd;
         struct vu_payload_inflight inflight;
         pid_t pid;
         uint8_t *ram;
@@ -98,41 +98,6 @@ static uint64_t random_below(struct bench *b, uint64_t n)
         return b->seed % n;
 }
 
-/* In the child: what the jail hands over, the filter of its last stage, and exec as it does it. */
-static _Noreturn void become_device(int control, int frontend, int image)
-{
-        char *const argv[] = {(char *)"bulkhead-blk", NULL}, *const envp[] = {NULL};
-        int parked[3] = {fcntl(control, F_DUPFD, 300), fcntl(frontend, F_DUPFD, 300), fcntl(image, F_DUPFD, 300)};
-        int fd = open(program, O_RDONLY | O_CLOEXEC), null = open("/dev/null", O_RDWR);
-
-        if (fd < 0 || dup3(fd, JAIL_FD_PROGRAM, O_CLOEXEC) < 0 || dup2(null, 0) < 0 ||
-            dup2(parked[0], DEVICE_FD_CONTROL) < 0 || dup2(parked[1], DEVICE_FD_FRONTEND) < 0 ||
-            dup2(parked[2], DEVICE_FD_RESOURCE) < 0)
-                _exit(111);
-        if (syscall(SYS_close_range, DEVICE_FD_RESOURCE + 1, JAIL_FD_PROGRAM - 1, 0) < 0 ||
-            syscall(SYS_close_range, JAIL_FD_PROGRAM + 1, ~0U, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-            jail_seccomp_install(&policy_blk_setup, NULL) < 0)
-                _exit(112);
-        syscall(SYS_execveat, JAIL_FD_PROGRAM, "", argv, envp, AT_EMPTY_PATH);
-        _exit(113);
-}
-
-static bool readable(int fd, int timeout_ms)
-{
-        struct pollfd p = {fd, POLLIN, 0};
-
-        return poll(&p, 1, timeout_ms) == 1;
-}
-
-static void hear(struct bench *b, uint16_t type, union control_message *ret)
-{
-        assert_true(readable(b->control, 10000));
-        assert_int_equal(control_receive(b->control, ret), 0);
-        if (ret->head.type == CONTROL_FAILED)
-                print_message("%s\n", ret->failed.text);
-        assert_int_equal(ret->head.type, type);
-}
-
 static void process_start(struct bench *b)
 {
         struct control_device_config c = {.head = CONTROL_HEADER(CONTROL_DEVICE_CONFIG, sizeof(c)),
@@ -143,51 +108,13 @@ static void process_start(struct bench *b)
                                                    .read_only = b->read_only,
                                                    .ops_per_s = b->ops_per_s}};
         union control_message m;
-        int control[2], frontend[2];
 
-        assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control), 0);
-        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, frontend), 0);
-        b->pid = fork();
-        assert_true(b->pid >= 0);
-        if (b->pid == 0)
-                become_device(control[1], frontend[1], b->image);
-        close(control[1]);
-        close(frontend[1]);
-        b->control = control[0];
-        b->frontend = frontend[0];
-        assert_int_equal(control_send(b->control, &c), 0);
-        hear(b, CONTROL_READY, &m);
+        b->pid = device_fork(program, "bulkhead-blk", &policy_blk_setup, b->image, &b->ends);
+        assert_int_equal(control_send(b->ends.control, &c), 0);
+        device_hear(&b->ends, CONTROL_READY, &m);
         assert_int_equal(m.ready.engine, b->engine != DISK_ENGINE_AUTO ? b->engine
                                          : has_uring                   ? DISK_ENGINE_URING
                                                                        : DISK_ENGINE_SYNC);
-}
-
-static void tell(struct bench *b, struct vu_message *m, uint32_t request, uint32_t size)
-{
-        m->head = (struct vu_header){request, VU_FLAG_VERSION, size};
-        assert_int_equal(vu_message_send(b->frontend, m, 1000), 0);
-}
-
-static void tell_u64(struct bench *b, uint32_t request, uint64_t value, int fd)
-{
-        struct vu_message m = {.body.u64 = value, .fd_count = fd >= 0, .fds = {fd}};
-
-        tell(b, &m, request, 8);
-}
-
-static void tell_state(struct bench *b, uint32_t request, uint32_t index, uint32_t num)
-{
-        struct vu_message m = {.body.state = {index, num}};
-
-        tell(b, &m, request, sizeof(m.body.state));
-}
-
-static struct vu_message answer(struct bench *b, uint32_t request)
-{
-        struct vu_message m;
-
-        assert_int_equal(vu_message_receive(b->frontend, false, vu_message_kind(request, true), 30000, &m), 0);
-        return m;
 }
 
 static struct virtio_blk_config config(struct bench *b)
@@ -195,8 +122,8 @@ static struct virtio_blk_config config(struct bench *b)
         struct vu_message m = {.body.config.size_bytes = 60};
         struct virtio_blk_config c = {0};
 
-        tell(b, &m, VU_GET_CONFIG, 12 + 60);
-        m = answer(b, VU_GET_CONFIG);
+        device_tell(&b->ends, &m, VU_GET_CONFIG, 12 + 60);
+        m = device_answer(&b->ends, VU_GET_CONFIG);
         memcpy(&c, m.body.config.data, 60);
         return c;
 }
@@ -207,13 +134,13 @@ static void inflight_set(struct bench *b)
         struct vu_message m = {.body.inflight = {.queues = QUEUES, .queue_size = SIZE}};
 
         if (b->inflight_fd < 0) {
-                tell(b, &m, VU_GET_INFLIGHT_FD, 20);
-                m = answer(b, VU_GET_INFLIGHT_FD);
+                device_tell(&b->ends, &m, VU_GET_INFLIGHT_FD, 20);
+                m = device_answer(&b->ends, VU_GET_INFLIGHT_FD);
                 b->inflight = m.body.inflight;
                 b->inflight_fd = m.fds[0];
         }
         m = (struct vu_message){.body.inflight = b->inflight, .fds = {b->inflight_fd}, .fd_count = 1};
-        tell(b, &m, VU_SET_INFLIGHT_FD, 20);
+        device_tell(&b->ends, &m, VU_SET_INFLIGHT_FD, 20);
 }
 
 static void queue_start(struct bench *b, unsigned int i, uint16_t base)
@@ -223,12 +150,12 @@ static void queue_start(struct bench *b, unsigned int i, uint16_t base)
                                              .avail = PEER + i * RINGS_BYTES + 0x1000,
                                              .used = PEER + i * RINGS_BYTES + 0x2000}};
 
-        tell_state(b, VU_SET_VRING_NUM, i, SIZE);
-        tell(b, &m, VU_SET_VRING_ADDR, sizeof(m.body.addr));
-        tell_state(b, VU_SET_VRING_BASE, i, base);
-        tell_u64(b, VU_SET_VRING_CALL, i, b->queues[i].call);
-        tell_u64(b, VU_SET_VRING_KICK, i, b->queues[i].kick);
-        tell_state(b, VU_SET_VRING_ENABLE, i, 1);
+        device_tell_state(&b->ends, VU_SET_VRING_NUM, i, SIZE);
+        device_tell(&b->ends, &m, VU_SET_VRING_ADDR, sizeof(m.body.addr));
+        device_tell_state(&b->ends, VU_SET_VRING_BASE, i, base);
+        device_tell_u64(&b->ends, VU_SET_VRING_CALL, i, b->queues[i].call);
+        device_tell_u64(&b->ends, VU_SET_VRING_KICK, i, b->queues[i].kick);
+        device_tell_state(&b->ends, VU_SET_VRING_ENABLE, i, 1);
 }
 
 static void device_start(struct bench *b)
@@ -238,21 +165,21 @@ static void device_start(struct bench *b)
         int pair[2];
 
         process_start(b);
-        tell(b, &m, VU_GET_FEATURES, 0);
-        offered = answer(b, VU_GET_FEATURES).body.u64;
+        device_tell(&b->ends, &m, VU_GET_FEATURES, 0);
+        offered = device_answer(&b->ends, VU_GET_FEATURES).body.u64;
         assert_int_equal(offered >> VIRTIO_BLK_F_RO & 1, b->read_only);
-        tell_u64(b, VU_SET_FEATURES, offered & (b->features | VU_F_PROTOCOL_FEATURES), -1);
-        tell(b, &m, VU_GET_PROTOCOL_FEATURES, 0);
-        protocol = answer(b, VU_GET_PROTOCOL_FEATURES).body.u64;
-        tell_u64(b, VU_SET_PROTOCOL_FEATURES, protocol, -1);
+        device_tell_u64(&b->ends, VU_SET_FEATURES, offered & (b->features | VU_F_PROTOCOL_FEATURES), -1);
+        device_tell(&b->ends, &m, VU_GET_PROTOCOL_FEATURES, 0);
+        protocol = device_answer(&b->ends, VU_GET_PROTOCOL_FEATURES).body.u64;
+        device_tell_u64(&b->ends, VU_SET_PROTOCOL_FEATURES, protocol, -1);
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
         m = (struct vu_message){.fds = {pair[1]}, .fd_count = 1};
-        tell(b, &m, VU_SET_BACKEND_REQ_FD, 0);
+        device_tell(&b->ends, &m, VU_SET_BACKEND_REQ_FD, 0);
         close(pair[1]);
         fd_closep(&b->request_fd);
         b->request_fd = pair[0];
         m = (struct vu_message){.body.mem_table = {1, 0, {{0, RAM_BYTES, PEER, 0}}}, .fds = {b->ram_fd}, .fd_count = 1};
-        tell(b, &m, VU_SET_MEM_TABLE, VU_MEM_TABLE_BYTES(1));
+        device_tell(&b->ends, &m, VU_SET_MEM_TABLE, VU_MEM_TABLE_BYTES(1));
         inflight_set(b);
         for (unsigned int i = 0; i < QUEUES; i++)
                 queue_start(b, i, b->queues[i].used->idx);
@@ -304,7 +231,7 @@ static struct bench *bench_new(enum disk_engine engine, bool direct, bool read_o
         assert_non_null(b);
         *b = (struct bench){
                 .engine = engine, .direct = direct, .read_only = read_only, .features = FEATURES, .seed = 4711};
-        b->inflight_fd = b->request_fd = b->control = b->frontend = -1;
+        b->inflight_fd = b->request_fd = b->ends.control = b->ends.frontend = -1;
         b->image = image_open(direct, read_only);
         ram_make(b);
         return b;
@@ -313,7 +240,7 @@ static struct bench *bench_new(enum disk_engine engine, bool direct, bool read_o
 /* A successor may start when the front end's socket has ended: no operation of the dead process is under way then. */
 static void device_kill(struct bench *b)
 {
-        struct pollfd p = {b->frontend, POLLIN, 0};
+        struct pollfd p = {b->ends.frontend, POLLIN, 0};
         char rest[256];
         ssize_t n;
 
@@ -321,11 +248,11 @@ static void device_kill(struct bench *b)
         assert_int_equal(waitpid(b->pid, NULL, 0), b->pid);
         do {
                 assert_int_equal(poll(&p, 1, 10000), 1);
-                n = recv(b->frontend, rest, sizeof(rest), 0);
+                n = recv(b->ends.frontend, rest, sizeof(rest), 0);
         } while (n > 0);
         b->pid = 0;
-        fd_closep(&b->control);
-        fd_closep(&b->frontend);
+        fd_closep(&b->ends.control);
+        fd_closep(&b->ends.frontend);
 }
 
 static void bench_free(struct bench *b)
@@ -501,8 +428,8 @@ static int32_t resize(struct bench *b, uint64_t bytes)
         struct control_resize r = {.head = CONTROL_HEADER(CONTROL_RESIZE, sizeof(r)), .bytes = bytes};
         union control_message m;
 
-        assert_int_equal(control_send(b->control, &r), 0);
-        hear(b, CONTROL_RESIZED, &m);
+        assert_int_equal(control_send(b->ends.control, &r), 0);
+        device_hear(&b->ends, CONTROL_RESIZED, &m);
         return m.resize.result;
 }
 
@@ -692,8 +619,8 @@ static void stopped_under_load(void **state)
                 for (unsigned int q = 0; q < QUEUES; q++) {
                         uint16_t base;
 
-                        tell_state(b, VU_GET_VRING_BASE, q, 0);
-                        base = (uint16_t)answer(b, VU_GET_VRING_BASE).body.state.num;
+                        device_tell_state(&b->ends, VU_GET_VRING_BASE, q, 0);
+                        base = (uint16_t)device_answer(&b->ends, VU_GET_VRING_BASE).body.state.num;
                         assert_int_equal(base, b->queues[q].used->idx);
                         queue_start(b, q, base);
                 }
@@ -710,11 +637,11 @@ static void the_front_end_goes(void **state)
 
         device_start(b);
         keep_busy(b);
-        fd_closep(&b->frontend);
+        fd_closep(&b->ends.frontend);
         assert_int_equal(waitpid(b->pid, &status, 0), b->pid);
         assert_true(WIFEXITED(status) && WEXITSTATUS(status) == STATUS_OK);
         b->pid = 0;
-        fd_closep(&b->control);
+        fd_closep(&b->ends.control);
         bench_free(b);
 }
 

@@ -25,9 +25,8 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "device_bench.h"
 #include "devices/rng/rng.h"
-#include "jail/jail_seccomp.h"
-#include "jail/jail_stages.h"
 #include "jail/layers.h"
 #include "spec/device_fds.h"
 
@@ -44,7 +43,8 @@ static const char *program;
 #define BUFFERS   0x10000
 
 struct bench {
-        int control, frontend, kick, call, err;
+        struct device_ends ends;
+        int kick, call, err;
         pid_t pid;
         uint8_t *ram;
         struct vring_desc *table;
@@ -53,40 +53,12 @@ struct bench {
         int ram_fd;
 };
 
-/* In the child: what the jail hands over, the filter of its last stage, and exec as it does it. */
-static _Noreturn void become_device(int control, int frontend)
-{
-        char *const argv[] = {(char *)"bulkhead-rng", NULL}, *const envp[] = {NULL};
-        int parked[2] = {fcntl(control, F_DUPFD, 300), fcntl(frontend, F_DUPFD, 300)};
-        int fd = open(program, O_RDONLY | O_CLOEXEC), null = open("/dev/null", O_RDWR);
-
-        if (fd < 0 || dup3(fd, JAIL_FD_PROGRAM, O_CLOEXEC) < 0 || dup2(null, 0) < 0 ||
-            dup2(parked[0], DEVICE_FD_CONTROL) < 0 || dup2(parked[1], DEVICE_FD_FRONTEND) < 0)
-                _exit(111);
-        if (syscall(SYS_close_range, DEVICE_FD_RESOURCE, JAIL_FD_PROGRAM - 1, 0) < 0 ||
-            syscall(SYS_close_range, JAIL_FD_PROGRAM + 1, ~0U, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-            jail_seccomp_install(&policy_rng_setup, NULL) < 0)
-                _exit(112);
-        syscall(SYS_execveat, JAIL_FD_PROGRAM, "", argv, envp, AT_EMPTY_PATH);
-        _exit(113);
-}
-
 static int setup(void **state)
 {
         struct bench *b = calloc(1, sizeof(*b));
-        int control[2], frontend[2];
 
         assert_non_null(b);
-        assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control), 0);
-        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, frontend), 0);
-        b->pid = fork();
-        assert_true(b->pid >= 0);
-        if (b->pid == 0)
-                become_device(control[1], frontend[1]);
-        close(control[1]);
-        close(frontend[1]);
-        b->control = control[0];
-        b->frontend = frontend[0];
+        b->pid = device_fork(program, "bulkhead-rng", &policy_rng_setup, -1, &b->ends);
         b->kick = eventfd(0, EFD_CLOEXEC);
         b->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         b->err = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -109,8 +81,8 @@ static int teardown(void **state)
                 kill(b->pid, SIGKILL);
                 waitpid(b->pid, NULL, 0);
         }
-        fd_closep(&b->control);
-        fd_closep(&b->frontend);
+        fd_closep(&b->ends.control);
+        fd_closep(&b->ends.frontend);
         fd_closep(&b->kick);
         fd_closep(&b->call);
         fd_closep(&b->err);
@@ -131,20 +103,6 @@ static int exit_status(struct bench *b)
         return WEXITSTATUS(status);
 }
 
-static bool readable(int fd, int timeout_ms)
-{
-        struct pollfd p = {fd, POLLIN, 0};
-
-        return poll(&p, 1, timeout_ms) == 1;
-}
-
-static void hear(struct bench *b, uint16_t type, union control_message *ret)
-{
-        assert_true(readable(b->control, 10000));
-        assert_int_equal(control_receive(b->control, ret), 0);
-        assert_int_equal(ret->head.type, type);
-}
-
 static void configure(struct bench *b, uint64_t bytes_per_s)
 {
         struct control_device_config c = {.head = CONTROL_HEADER(CONTROL_DEVICE_CONFIG, sizeof(c)),
@@ -152,37 +110,9 @@ static void configure(struct bench *b, uint64_t bytes_per_s)
                                           .rng_bytes_per_s = bytes_per_s};
         union control_message m;
 
-        assert_int_equal(control_send(b->control, &c), 0);
-        hear(b, CONTROL_READY, &m);
+        assert_int_equal(control_send(b->ends.control, &c), 0);
+        device_hear(&b->ends, CONTROL_READY, &m);
         assert_true(m.ready.layers & LAYER_BIT(LAYER_DUMPABLE));
-}
-
-static void tell(struct bench *b, struct vu_message *m, uint32_t request, uint32_t size)
-{
-        m->head = (struct vu_header){request, VU_FLAG_VERSION, size};
-        assert_int_equal(vu_message_send(b->frontend, m, 1000), 0);
-}
-
-static void tell_u64(struct bench *b, uint32_t request, uint64_t value, int fd)
-{
-        struct vu_message m = {.body.u64 = value, .fd_count = fd >= 0, .fds = {fd}};
-
-        tell(b, &m, request, 8);
-}
-
-static void tell_state(struct bench *b, uint32_t request, uint32_t num)
-{
-        struct vu_message m = {.body.state = {0, num}};
-
-        tell(b, &m, request, sizeof(m.body.state));
-}
-
-static struct vu_message answer(struct bench *b, uint32_t request)
-{
-        struct vu_message m;
-
-        assert_int_equal(vu_message_receive(b->frontend, false, vu_message_kind(request, true), 10000, &m), 0);
-        return m;
 }
 
 static void connect_device(struct bench *b, bool event_idx)
@@ -190,23 +120,23 @@ static void connect_device(struct bench *b, bool event_idx)
         struct vu_message m = {0};
         uint64_t features;
 
-        tell(b, &m, VU_GET_FEATURES, 0);
-        features = answer(b, VU_GET_FEATURES).body.u64;
+        device_tell(&b->ends, &m, VU_GET_FEATURES, 0);
+        features = device_answer(&b->ends, VU_GET_FEATURES).body.u64;
         assert_int_equal(features,
                          1ULL << 32 | 1ULL << 29 | 1ULL << 28 | VU_F_PROTOCOL_FEATURES); /* 1.2, 6: VERSION_1 … */
         if (!event_idx)
                 features &= ~(1ULL << VIRTIO_RING_F_EVENT_IDX);
-        tell_u64(b, VU_SET_FEATURES, features, -1);
+        device_tell_u64(&b->ends, VU_SET_FEATURES, features, -1);
         m = (struct vu_message){.body.mem_table = {1, 0, {{0, RAM_BYTES, PEER, 0}}}, .fds = {b->ram_fd}, .fd_count = 1};
-        tell(b, &m, VU_SET_MEM_TABLE, VU_MEM_TABLE_BYTES(1));
-        tell_state(b, VU_SET_VRING_NUM, SIZE);
+        device_tell(&b->ends, &m, VU_SET_MEM_TABLE, VU_MEM_TABLE_BYTES(1));
+        device_tell_state(&b->ends, VU_SET_VRING_NUM, 0, SIZE);
         m = (struct vu_message){.body.addr = {.descriptors = PEER + TABLE, .avail = PEER + AVAIL, .used = PEER + USED}};
-        tell(b, &m, VU_SET_VRING_ADDR, sizeof(m.body.addr));
-        tell_state(b, VU_SET_VRING_BASE, 0);
-        tell_u64(b, VU_SET_VRING_CALL, 0, b->call);
-        tell_u64(b, VU_SET_VRING_ERR, 0, b->err);
-        tell_u64(b, VU_SET_VRING_KICK, 0, b->kick);
-        tell_state(b, VU_SET_VRING_ENABLE, 1);
+        device_tell(&b->ends, &m, VU_SET_VRING_ADDR, sizeof(m.body.addr));
+        device_tell_state(&b->ends, VU_SET_VRING_BASE, 0, 0);
+        device_tell_u64(&b->ends, VU_SET_VRING_CALL, 0, b->call);
+        device_tell_u64(&b->ends, VU_SET_VRING_ERR, 0, b->err);
+        device_tell_u64(&b->ends, VU_SET_VRING_KICK, 0, b->kick);
+        device_tell_state(&b->ends, VU_SET_VRING_ENABLE, 0, 1);
 }
 
 static void start(struct bench *b, uint64_t bytes_per_s)
@@ -368,10 +298,10 @@ static void a_broken_ring(void **state)
         b->avail->ring[0] = SIZE;
         kick(b);
         assert_true(readable(b->err, 10000));
-        tell_state(b, VU_GET_VRING_BASE, 0);
-        assert_int_equal(answer(b, VU_GET_VRING_BASE).body.state.num, 0);
+        device_tell_state(&b->ends, VU_GET_VRING_BASE, 0, 0);
+        assert_int_equal(device_answer(&b->ends, VU_GET_VRING_BASE).body.state.num, 0);
         b->avail->ring[0] = 0;
-        tell_u64(b, VU_SET_VRING_KICK, 0, b->kick);
+        device_tell_u64(&b->ends, VU_SET_VRING_KICK, 0, b->kick);
         assert_true(used_within(b, 1, 10000));
         assert_random(buffer(b, 0), 64);
 }
@@ -384,13 +314,13 @@ static void a_stopped_queue_rests(void **state)
         offer(b, 0, 64);
         kick(b);
         assert_true(used_within(b, 1, 10000));
-        tell_state(b, VU_GET_VRING_BASE, 0);
-        assert_int_equal(answer(b, VU_GET_VRING_BASE).body.state.num, 1);
+        device_tell_state(&b->ends, VU_GET_VRING_BASE, 0, 0);
+        assert_int_equal(device_answer(&b->ends, VU_GET_VRING_BASE).body.state.num, 1);
         offer(b, 1, 64);
         kick(b);
         assert_false(used_within(b, 2, 200));
         assert_zero(buffer(b, 1), 64);
-        tell_u64(b, VU_SET_VRING_KICK, 0, b->kick);
+        device_tell_u64(&b->ends, VU_SET_VRING_KICK, 0, b->kick);
         assert_true(used_within(b, 2, 10000));
 }
 
@@ -416,11 +346,11 @@ static void the_front_end_goes(void **state)
         struct bench *b = *state;
 
         start(b, 0);
-        fd_closep(&b->frontend);
+        fd_closep(&b->ends.frontend);
         assert_int_equal(exit_status(b), STATUS_OK);
         union control_message m;
 
-        assert_int_equal(control_receive(b->control, &m), -EPIPE); /* nothing to tell of */
+        assert_int_equal(control_receive(b->ends.control, &m), -EPIPE); /* nothing to tell of */
 }
 
 static void the_supervisor_goes(void **state)
@@ -428,7 +358,7 @@ static void the_supervisor_goes(void **state)
         struct bench *b = *state;
 
         start(b, 0);
-        fd_closep(&b->control);
+        fd_closep(&b->ends.control);
         assert_int_equal(exit_status(b), STATUS_FAILURE);
 }
 
@@ -438,8 +368,8 @@ static void protocol_errors(void **state)
         union control_message m;
 
         start(b, 0);
-        assert_int_equal(send(b->frontend, "xxxxxxxxxxxx", 12, 0), 12);
-        hear(b, CONTROL_FAILED, &m);
+        assert_int_equal(send(b->ends.frontend, "xxxxxxxxxxxx", 12, 0), 12);
+        device_hear(&b->ends, CONTROL_FAILED, &m);
         assert_non_null(strstr(m.failed.text, "front end"));
         assert_int_equal(exit_status(b), STATUS_FAILURE);
 }
@@ -450,8 +380,8 @@ static void another_message_than_its_configuration(void **state)
         struct control_header wrong = CONTROL_HEADER(CONTROL_POWER_BUTTON, sizeof(wrong));
         union control_message m;
 
-        assert_int_equal(control_send(b->control, &wrong), 0);
-        hear(b, CONTROL_FAILED, &m);
+        assert_int_equal(control_send(b->ends.control, &wrong), 0);
+        device_hear(&b->ends, CONTROL_FAILED, &m);
         assert_non_null(strstr(m.failed.text, "configuration"));
         assert_int_equal(exit_status(b), STATUS_FAILURE);
 }
@@ -463,8 +393,8 @@ static void another_message_than_resize(void **state)
         union control_message m;
 
         start(b, 0);
-        assert_int_equal(control_send(b->control, &wrong), 0);
-        hear(b, CONTROL_FAILED, &m);
+        assert_int_equal(control_send(b->ends.control, &wrong), 0);
+        device_hear(&b->ends, CONTROL_FAILED, &m);
         assert_int_equal(exit_status(b), STATUS_FAILURE);
 }
 
@@ -475,8 +405,8 @@ static void a_layer_that_is_missing(void **state)
                                           .required_layers = LAYER_BIT(LAYER_CGROUP_LIMITS)};
         union control_message m;
 
-        assert_int_equal(control_send(b->control, &c), 0);
-        hear(b, CONTROL_FAILED, &m);
+        assert_int_equal(control_send(b->ends.control, &c), 0);
+        device_hear(&b->ends, CONTROL_FAILED, &m);
         assert_int_equal(m.failed.status, STATUS_ISOLATION);
         assert_int_equal(exit_status(b), STATUS_ISOLATION);
 }
@@ -488,8 +418,8 @@ static void it_has_no_size(void **state)
         union control_message m;
 
         start(b, 0);
-        assert_int_equal(control_send(b->control, &resize), 0);
-        hear(b, CONTROL_RESIZED, &m);
+        assert_int_equal(control_send(b->ends.control, &resize), 0);
+        device_hear(&b->ends, CONTROL_RESIZED, &m);
         assert_int_equal(m.resize.bytes, 4096);
         assert_int_equal(m.resize.result, -ENOTSUP);
         offer(b, 0, 64);

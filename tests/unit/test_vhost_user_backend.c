@@ -20,20 +20,7 @@
 #include "base/cleanup.h"
 #include "vu_bench.h"
 
-static struct driver driver;
 static struct bench x;
-
-static int world_open(void **state)
-{
-        driver_init(&driver);
-        return 0;
-}
-
-static int world_close(void **state)
-{
-        driver_fini(&driver);
-        return 0;
-}
 
 /* Says what wire_init() makes of it, changed by the arguments: a u64 or a vring state. */
 static uint64_t ask_value(uint32_t request, uint64_t value, struct vu_message *ret)

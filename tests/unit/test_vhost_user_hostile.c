@@ -28,22 +28,6 @@
 #include "base/clock.h"
 #include "vu_bench.h"
 
-#define SLACK_MS 3000 /* what a loaded machine or a sanitizer adds to a bounded wait */
-
-static struct driver driver;
-
-static int world_open(void **state)
-{
-        driver_init(&driver);
-        return 0;
-}
-
-static int world_close(void **state)
-{
-        driver_fini(&driver);
-        return 0;
-}
-
 /* ---- fields ---- */
 
 struct field {

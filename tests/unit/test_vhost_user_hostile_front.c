@@ -25,25 +25,9 @@
 #include "base/clock.h"
 #include "vu_bench.h"
 
-#define SLACK_MS 3000 /* what a loaded machine or a sanitizer adds to a bounded wait */
-
 #define PROTOCOL_FULL  0x1b229
 #define PROTOCOL_SMALL (VU_PROTOCOL_REPLY_ACK | VU_PROTOCOL_CONFIG | VU_PROTOCOL_STATUS | VU_PROTOCOL_MQ)
 #define PROTOCOL_NONE  0
-
-static struct driver driver;
-
-static int world_open(void **state)
-{
-        driver_init(&driver);
-        return 0;
-}
-
-static int world_close(void **state)
-{
-        driver_fini(&driver);
-        return 0;
-}
 
 /* ---- a device that lies once ---- */
 

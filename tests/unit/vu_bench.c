@@ -17,6 +17,20 @@
 
 #include "base/cleanup.h"
 
+struct driver driver;
+
+int world_open(void **state)
+{
+        driver_init(&driver);
+        return 0;
+}
+
+int world_close(void **state)
+{
+        driver_fini(&driver);
+        return 0;
+}
+
 #define FEATURES (WORLD_FEATURES | VU_F_PROTOCOL_FEATURES)
 #define PROTOCOL                                                                                 \
         (VU_PROTOCOL_MQ | VU_PROTOCOL_REPLY_ACK | VU_PROTOCOL_BACKEND_REQ | VU_PROTOCOL_CONFIG | \

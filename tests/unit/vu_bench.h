@@ -31,6 +31,13 @@ struct wire {
         unsigned int fds_at; /* the byte that they come with */
 };
 
+#define SLACK_MS 3000 /* what a loaded machine or a sanitizer adds to a bounded wait */
+
+/* The guest of all tests of a program, and cmocka's functions that make and end it. */
+extern struct driver driver;
+int world_open(void **state);
+int world_close(void **state);
+
 void bench_init(struct bench *x, struct driver *d, enum bench_state state);
 void bench_fini(struct bench *x);
 
