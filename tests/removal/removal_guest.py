@@ -97,10 +97,18 @@ def look(program, cwd):
         return found, guest.said, audited
 
 
+def _command(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except FileNotFoundError:
+        return ""
+
+
 def _device(guest, role):
-    pid, = (pid for pid in proc.children(guest.supervisor)
-            if Path(f"/proc/{pid}/cmdline").read_text().startswith(f"bulkhead-{role}"))
-    return pid
+    found = {pid: _command(pid) for pid in proc.children(guest.supervisor)}
+    pids = [pid for pid, command in found.items() if command.startswith(f"bulkhead-{role}")]
+    assert len(pids) == 1, (found, guest.read())
+    return pids[0]
 
 
 def _start_with_devices(guests, program, planted, directory):
