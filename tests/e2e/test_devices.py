@@ -22,6 +22,9 @@ from host import STATE, Host, wait_until
 
 pytestmark = [pytest.mark.both, needs_kvm]
 
+# What the kernel or cgroups have no part in is seen here; the lab takes long for it.
+slow_in_lab = pytest.mark.slow if "LAB" in os.environ else pytest.mark.both
+
 needs_blk = pytest.mark.skipif(not (BUILD / "bulkhead-blk").exists(), reason="bulkhead-blk has not been built")
 
 CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
@@ -225,6 +228,7 @@ def test_a_device_that_dies_is_started_again(guests, on_reset):
     assert guest.status_now() is None
 
 
+@slow_in_lab
 def test_a_device_that_dies_often_is_started_later_and_later_but_is(guests):
     guest = guests.start("hlt", "--rng")
     guest.wait_output(rb"halted\n")
@@ -235,6 +239,7 @@ def test_a_device_that_dies_often_is_started_later_and_later_but_is(guests):
     assert guest.status_now() is None
 
 
+@slow_in_lab
 def test_a_guest_that_resets_has_new_devices(guests):
     guest = guests.start("triplefault", "--rng")
     seen = set()
@@ -438,6 +443,7 @@ def test_a_file_grows(grown):
 
 
 @needs_blk
+@slow_in_lab
 @pytest.mark.parametrize("device, size, text", [
     ("disk0", "512K", b"cannot be made smaller"), ("disk0", "1048577", b"multiple of 512"), ("second", "4M", b"read-only"),
     ("disk9", "4M", b'no disk "disk9"'), ("rng", "4M", b'no disk "rng"'), ("disk0", "0", b"not a size"),
@@ -488,6 +494,7 @@ def test_who_has_no_disk_has_nothing_to_resize(guests):
 
 
 @needs_blk
+@slow_in_lab
 @pytest.mark.parametrize("request_bytes", [b"", b"x", b"x" * 40, b"x" * 4096])
 def test_nonsense_is_no_request(grown, request_bytes):
     guest, disk = grown
@@ -501,6 +508,7 @@ def test_nonsense_is_no_request(grown, request_bytes):
 
 
 @needs_blk
+@slow_in_lab
 def test_who_says_nothing_holds_the_next_one_up_for_a_while_only(grown):
     guest, _ = grown
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
@@ -511,6 +519,7 @@ def test_who_says_nothing_holds_the_next_one_up_for_a_while_only(grown):
 # ---- guests of ordinary users ----
 
 
+@slow_in_lab
 @pytest.mark.parametrize("ids", [16 * IDS_PER_GUEST, 0], ids=["with own ids", "with the user's id"])
 def test_devices_of_an_ordinary_user(guests, ids):
     account = Account(ids)

@@ -68,7 +68,7 @@ def test_boots_with_the_processors_and_memory_asked_for(kernel, cpus, memory):
 @pytest.fixture(scope="module")
 def machine():
     """One guest that many tests look at."""
-    with linux(cpus=2, memory="256M", extra="") as guest:
+    with linux(cpus=2, memory="256M") as guest:
         yield guest
         guest.send("poweroff -f\n")
         assert guest.wait() == 0
