@@ -1,13 +1,15 @@
 /*
  * Stage fds: the descriptors of the role's table at their fixed numbers, /dev/null on 0-2, nothing else.
  *
- * Should:  hand over exactly req->fds; keep the program and /proc for the stages that follow.
+ * Should:  hand over exactly req->fds; keep the program and /proc for the stages that follow; make room for all that
+ * the process may ever have.
  * Mustn't: leave anything inherited open, whatever its number; rely on close-on-exec of code elsewhere.
  * Fails closed: any dup or close_range that fails ends the child.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/resource.h>
 
 #include "base/cleanup.h"
 #include "base/sys.h"
@@ -59,6 +61,23 @@ static int host_fds_open(const struct jail *j, int *ret_proc, int *ret_null, str
         return *ret_proc < 0 || *ret_null < 0 ? err_set(e, -errno, "open /proc and /dev/null") : 0;
 }
 
+/*
+ * Room for every descriptor that the process may ever have, or that the host lets it have. When a process has threads,
+ * its table grows only after an RCU grace period, which takes milliseconds.
+ */
+static int table_grow(int fd, rlim_t open_files, struct err *e)
+{
+        struct rlimit now;
+        rlim_t room;
+
+        if (getrlimit(RLIMIT_NOFILE, &now) < 0)
+                return err_set(e, -errno, "read RLIMIT_NOFILE");
+        room = open_files < now.rlim_cur ? open_files : now.rlim_cur;
+        if (room > PARKING && fcntl(fd, F_DUPFD_CLOEXEC, (int)room - 1) < 0)
+                return err_set(e, -errno, "make room for %llu descriptors", (unsigned long long)room);
+        return 0;
+}
+
 int jail_stage_fds(struct jail *j, struct err *e)
 {
         const struct jail_request *req = j->req;
@@ -75,6 +94,8 @@ int jail_stage_fds(struct jail *j, struct err *e)
         if (program < 0)
                 return err_set(e, -errno, "duplicate the program's descriptor");
         r = host_fds_open(j, &proc, &null, e);
+        if (r == 0)
+                r = table_grow(null, req->limits.open_files, e); /* what it takes for that is closed with the others */
         if (r < 0)
                 return r;
 
