@@ -76,7 +76,7 @@ static int stage_ask_for_maps(struct jail *j, struct err *e)
 /*
  * run: for the first process of a guest. join: for another one. The same, but for what the first one has made for all:
  * the cgroup's namespace is entered, the root looked at, and the ids are mapped already. What the namespaces forbid is
- * forbidden once more, because the first one may not be that far yet.
+ * forbidden already, and once more.
  */
 static const struct {
         const char *name;

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "supervisor/device_process.h"
 #include "supervisor/peer.h"
 
 enum phase { CLONED, BUILDING, LOADING, RUNNING, ENDING };
@@ -21,30 +22,37 @@ struct loop {
         int64_t deadline_ms; /* of the phase; INT64_MAX: none */
         bool done;
         bool button_pressed;               /* before READY */
-        struct jail_namespaces namespaces; /* from ROOTED to the devices */
+        struct jail_namespaces namespaces; /* from ROOTED to the devices' start */
         struct run_result result;
 };
 
-/* There are namespaces for the devices now; the VMM's own start goes on beside theirs. */
-static int devices_begin(struct loop *l, struct err *e)
-{
-        const struct jail_namespaces namespaces = l->namespaces;
-        int r = processor_return(&l->p.processor, e); /* what is started here inherits where it may run */
-
-        l->namespaces = JAIL_NAMESPACES_INIT;
-        return devices_start(l->run->start.devices, &namespaces, e) < 0 ? -ECHILD : r;
-}
-
 static int on_rooted(struct loop *l, struct err *e)
 {
-        const struct devices *d = l->run->start.devices;
-        int r;
-
         if (l->phase != CLONED)
                 return err_set(e, -EPROTO, "the child reports its root twice");
         l->phase = BUILDING;
-        r = vmm_process_map(&l->run->start, &l->p, e);
-        return r < 0 || d->count == 0 ? r : devices_begin(l, e);
+        return vmm_process_map(&l->run->start, &l->p, e);
+}
+
+/*
+ * Nothing that a jail forbids in its namespaces is still allowed when another process enters them. The VMM, which has
+ * its configuration, builds the machine beside this. What is started here inherits where the supervisor may run, so
+ * that has been put right before.
+ */
+static int devices_begin(struct loop *l, struct err *e)
+{
+        const struct jail_namespaces namespaces = l->namespaces;
+        struct err why = ERR_INIT;
+
+        if (l->run->start.devices->count == 0)
+                return 0;
+        l->namespaces = JAIL_NAMESPACES_INIT;
+        if (devices_start(l->run->start.devices, &namespaces, &why) == 0)
+                return 0;
+        if (device_run_is_ending(l->p.control_fd)) /* there is nothing to enter any more: the VMM tells why */
+                return 0;
+        *e = why;
+        return -ECHILD;
 }
 
 static int on_jailed(struct loop *l, const struct control_jailed *m, struct err *e)
@@ -60,6 +68,8 @@ static int on_jailed(struct loop *l, const struct control_jailed *m, struct err 
                 return r;
         l->phase = LOADING;
         r = vmm_process_configure(&l->run->start, &l->p, required & PEER_SEAL_LAYERS, e);
+        if (r == 0)
+                r = devices_begin(l, e);
         return r < 0 ? r : l->run->configured(l->run->ctx, &l->p, e);
 }
 

@@ -147,7 +147,7 @@ class Scenario:
         self.config = host.cwd.parent / f"{host.cwd.name}.json"
         self.config.write_text(json.dumps(self._guest()))
         self.main_offsets = main_offsets()
-        self.baseline, self.notice = None, None
+        self.baseline, self.notice, self.logs = None, None, []
 
     @staticmethod
     def _guest():
@@ -164,7 +164,8 @@ class Scenario:
         return [PROGRAM, "run", name, "--config", self.config]
 
     def record(self):
-        """{point: detail} of the calls between main() and READY, and how many were made before main()."""
+        """{point: detail} of the calls between main() and READY, and how many were made before main(). What each
+        start called, in that order, is in self.logs."""
         points, before_main = {}, 0
         for i in range(RECORDINGS):
             start = Start(self)
@@ -178,6 +179,7 @@ class Scenario:
             finally:
                 start.close()
             before_main = self._points(start, points)
+            self.logs.append(start.said("call"))
             self.host.assert_clean(5)
         return points, before_main
 

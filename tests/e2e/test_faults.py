@@ -12,7 +12,7 @@ import pytest
 
 import claims
 import fault_table
-from bulkhead import BUILD, needs_kvm
+from bulkhead import BUILD, GUESTS, needs_kvm
 from faults import CommandScenario, Fault, Point, Scenario
 
 pytestmark = needs_kvm
@@ -111,6 +111,25 @@ def test_a_failure_that_nobody_notices_is_flagged(host, monkeypatch):
     for role, key in (("bulkhead-vmm", "close"), ("bulkhead-supervisor", "fcntl:0x2")):
         outcome = scenario.inject(Fault(Point(role, key, 1), fault_table.GENERIC, recorded[Point(role, key, 1)], True))
         assert outcome.kind == "problem" and "as if nothing had happened" in outcome.text, outcome
+
+
+class WithDevice(Scenario):
+    """A guest with a device."""
+
+    @staticmethod
+    def _guest():
+        return {"kernel": str(GUESTS / "hlt.elf"), "memory": "64M"}
+
+
+def test_no_device_enters_namespaces_whose_limits_are_not_set(host):
+    scenario = WithDevice(host)
+    scenario.record()
+    for calls in scenario.logs:
+        entered = [i for i, call in enumerate(calls) if re.match(r"\S+ setns ", call)]
+        limits = [i for i, call in enumerate(calls)
+                  if re.match(r"bulkhead-supervisor:child openat .*/max_\w+_namespaces", call)]
+        assert len(entered) > 6 and len(limits) == 8
+        assert max(limits) < min(entered)
 
 
 # Test builds that lack something and claim to have it, and what the kernel then says of another way.
