@@ -40,9 +40,12 @@ def image(directory, name="disk.img", size=1 << 20):
 
 
 def devices(guest):
-    """Id to pid, as ps tells them."""
-    rows = json.loads(command("ps", "--json").stdout)["guests"]
-    row, = (row for row in rows if row["name"] == guest.name)
+    """Id to pid, as ps tells them of a guest that is up; it may say something before the supervisor writes that down."""
+    def started():
+        rows = json.loads(command("ps", "--json").stdout)["guests"]
+        row, = (row for row in rows if row["name"] == guest.name)
+        return row["phase"] != "starting" and row
+    row = wait_until(started, 10, f"guest {guest.name} does not start")
     return {d["id"]: d["pid"] for d in row.get("devices", [])}
 
 
