@@ -192,6 +192,39 @@ class Loop:
         subprocess.run(["losetup", "--detach", self.device], check=True)
 
 
+class Breakable:
+    """/dev/mapper/NAME on a block device, a part of which can break under whoever has it open."""
+
+    def __init__(self, name, below):
+        subprocess.run(["modprobe", "dm_mod"], check=True)
+        self.name, self.below = name, below
+        self.sectors = int(subprocess.run(["blockdev", "--getsz", below], check=True, stdout=subprocess.PIPE).stdout)
+        self._dmsetup("create", "--noudevsync", name, table=self._linear(0, self.sectors))
+        self._dmsetup("mknodes", name)  # no udev here
+        self.device = Path("/dev/mapper", name).resolve()
+
+    def _linear(self, start, end):
+        return f"{start} {end - start} linear {self.below} {start}\n"
+
+    def _dmsetup(self, *words, table=None):
+        subprocess.run(["dmsetup", *words], check=True, input=table, text=True,
+                       stdin=None if table else subprocess.DEVNULL)
+
+    def break_between(self, start, end):
+        """Bytes, whole sectors: EIO from now on."""
+        start, end = start // 512, end // 512
+        self._dmsetup("reload", self.name, table=self._linear(0, start) + f"{start} {end - start} error\n" +
+                      self._linear(end, self.sectors))
+        self._dmsetup("resume", "--noudevsync", self.name)
+
+    def mend(self):
+        self._dmsetup("reload", self.name, table=self._linear(0, self.sectors))
+        self._dmsetup("resume", "--noudevsync", self.name)
+
+    def close(self):
+        self._dmsetup("remove", "--noudevsync", "--retry", self.name)
+
+
 # --- small guests: busybox and the load that calls fsync
 
 LOAD = BUILD / "tests/e2e/fsync_load"

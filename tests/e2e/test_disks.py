@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from disk_guest import (QEMU, ROOTFS, Acknowledged, Disk, Loop, Scratch, debian, debian_shell, file_in, fsck, loader,
+from disk_guest import (QEMU, ROOTFS, Acknowledged, Breakable, Disk, Loop, Scratch, debian, debian_shell, file_in, fsck, loader,
                         make_rootfs, with_disks)
 from linux_guest import HERE, PATIENCE_S, SLOW, needs_hardware, needs_root
 
@@ -178,6 +178,41 @@ def test_an_image_cut_short_is_errors_in_the_guest(machine):
     image.unlink()  # and one that has disappeared is still there for who holds it
     machine.shell(f"dd if={device} of=/dev/null bs=1M count=1 iflag=direct 2>/dev/null")
     complaints(machine)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["io_uring", "sync"])
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "buffered"])
+def test_a_disk_that_breaks_is_errors_in_its_guest(machine, scratch, engine, direct):
+    name = f"broken-{engine}-{direct}"
+    loop = Loop(scratch.image(name, DATA_BYTES))
+    broken = Breakable(name, loop.device)
+    complaints(machine)
+    try:
+        with loader(Disk(broken.device, "disk", engine=engine, direct=direct)) as guest:
+            copy = "dd if=/tmp/x of=/dev/vda bs=64k count=1 oflag=direct conv=fsync 2>/dev/null seek="
+            guest.shell("tr '\\0' x </dev/zero | head -c 64k >/tmp/x")
+            assert "0" == guest.shell(f"{copy}16; {copy}48; {copy}80; echo $?").strip()
+            broken.break_between(2 * MIB, 4 * MIB)
+            assert "0" == guest.shell(f"{copy}17; echo $?").strip()
+            assert "0" != guest.shell(f"{copy}49; echo $?").strip()
+            assert "0" == guest.shell(f"{copy}81; echo $?").strip()
+            read = "dd if=/dev/vda of=/dev/null bs=64k count=1 iflag=direct 2>/dev/null skip="
+            assert "0" == guest.shell(f"{read}16; echo $?").strip()
+            assert "0" != guest.shell(f"{read}50; echo $?").strip()
+            machine.shell(fio(DEVICES, 256))  # the neighbour has none of that
+            broken.mend()
+            assert "0" == guest.shell(f"{copy}50; {read}50; echo $?").strip()
+            guest.send("poweroff -f\n")
+            assert guest.wait() == 0
+            assert guest.errors() == "", "no process died of it"
+        data = (scratch.path / name).read_bytes()
+        for part, written in (16, True), (17, True), (18, False), (50, True), (80, True), (81, True):
+            assert data[part << 16:(part + 1) << 16] == (b"x" if written else b"\0") * 65536, part
+        assert complaints(machine) == ""
+    finally:
+        broken.close()
+        loop.close()
 
 
 @only_bulkhead
