@@ -233,12 +233,15 @@ static int introduce(struct vu_frontend *f, uint64_t wanted, unsigned int queues
                         VU_PROTOCOL_CONFIGURE_MEM_SLOTS | VU_PROTOCOL_STATUS;
         struct vu_message owner = {0};
         uint64_t offered;
-        int r = vu_post(f, VU_SET_OWNER, 0, &owner, e);
+        int r;
 
+        vu_deadline_set(f, VU_FIRST_TIMEOUT_MS);
+        r = vu_post(f, VU_SET_OWNER, 0, &owner, e);
         if (r == 0)
                 r = vu_ask_u64(f, VU_GET_FEATURES, &offered, e);
         if (r < 0)
                 return r;
+        vu_deadline_set(f, VU_REPLY_TIMEOUT_MS);
         f->features = offered & wanted & ~VU_F_PROTOCOL_FEATURES;
         f->offers_protocol = offered & VU_F_PROTOCOL_FEATURES;
         mine |= (config_bytes > 0 ? VU_PROTOCOL_CONFIG : 0) | (f->request_fd >= 0 ? VU_PROTOCOL_BACKEND_REQ : 0);
@@ -262,7 +265,6 @@ int vu_frontend_connect(struct vu_frontend *f, int fd, uint64_t wanted, unsigned
         f->queues = 0;
         f->config_bytes = 0;
         memset(f->config, 0, sizeof(f->config));
-        vu_deadline_set(f, VU_REPLY_TIMEOUT_MS);
         if (config_bytes > VU_CONFIG_MAX || queues_max == 0)
                 err_set(e, r, "a device of %u queues, %u bytes of configuration", queues_max, config_bytes);
         else

@@ -1,7 +1,8 @@
 /*
  * The VMM's end of vhost-user. Synchronous, for the VMM's main thread: each call takes at most VU_REPLY_TIMEOUT_MS of a
- * silent back end, after which the connection counts as dead (-ETIMEDOUT). The back end is hostile: lengths, flags,
- * values and descriptors of every reply are checked. Makes no descriptor after vu_frontend_connect().
+ * silent back end (connecting and stopping longer), after which the connection counts as dead (-ETIMEDOUT). The back
+ * end is hostile: lengths, flags, values and descriptors of every reply are checked. Makes no descriptor after
+ * vu_frontend_connect().
  */
 #pragma once
 
@@ -11,8 +12,9 @@
 #include "memory/guest_ram.h"
 #include "vhost_user/message.h"
 
-#define VU_REPLY_TIMEOUT_MS 1000 /* for one call with all its messages */
-#define VU_STOP_TIMEOUT_MS  5000 /* of vu_frontend_stop(): requests under way are finished first */
+#define VU_REPLY_TIMEOUT_MS 1000  /* for one call with all its messages */
+#define VU_FIRST_TIMEOUT_MS 10000 /* for the first answer of all: the process may only be starting, on a busy host */
+#define VU_STOP_TIMEOUT_MS  5000  /* of vu_frontend_stop(): requests under way are finished first */
 
 struct vu_frontend {
         int fd;                     /* the back end; -1: none */

@@ -1,7 +1,7 @@
 /*
- * The main thread's part of a device: brings its process to where the guest wants it. Talking to a process takes at
- * most VU_REPLY_TIMEOUT_MS for each message, without the machine's lock; meanwhile the guest runs, and its
- * notifications wait in the eventfds.
+ * The main thread's part of a device: brings its process to where the guest wants it. Talking to a process takes as
+ * long as vhost_user/frontend.h says, without the machine's lock; meanwhile the guest runs, and its notifications wait
+ * in the eventfds.
  */
 #include <errno.h>
 #include <poll.h>
