@@ -25,39 +25,6 @@
 #include "jail/jail_stages.h"
 #include "spec/control.h"
 
-const struct jail_layer_info jail_layers[LAYER_COUNT] = {
-        [LAYER_USER_NS] = {"user namespace", REQUIRED, "a kernel with CONFIG_USER_NS and user.max_user_namespaces > 0"},
-        [LAYER_PID_NS] = {"PID namespace", REQUIRED, "a kernel with CONFIG_PID_NS"},
-        [LAYER_MOUNT_NS] = {"mount namespace", REQUIRED, "user.max_mnt_namespaces > 0"},
-        [LAYER_NET_NS] = {"network namespace", REQUIRED, "a kernel with CONFIG_NET_NS"},
-        [LAYER_IPC_NS] = {"IPC namespace", REQUIRED, "a kernel with CONFIG_IPC_NS"},
-        [LAYER_UTS_NS] = {"UTS namespace", REQUIRED, "a kernel with CONFIG_UTS_NS"},
-        [LAYER_CGROUP_NS] = {"cgroup namespace", BY_KERNEL, "a kernel with CONFIG_CGROUPS (4.6 or later)"},
-        [LAYER_TIME_NS] = {"time namespace", BY_KERNEL, "a kernel with CONFIG_TIME_NS (5.6 or later)"},
-        [LAYER_CGROUP_LIMITS] = {"cgroup limits", REQUIRED_FOR_ROOT,
-                                 "the memory, pids, cpu and io controllers; a user: from a systemd session"},
-        [LAYER_FDS] = {"descriptor table", REQUIRED, "a kernel with close_range(2) (5.9 or later)"},
-        [LAYER_ROOT] = {"empty read-only root", REQUIRED, "a kernel with fsopen(2) (5.2 or later)"},
-        [LAYER_NET_EMPTY] = {"empty network", REQUIRED, "a network namespace whose loopback starts down"},
-        [LAYER_LIMITS] = {"resource limits", REQUIRED, "setrlimit(2)"},
-        [LAYER_NO_NEW_NS] = {"no further namespaces", REQUIRED, "a mounted /proc with sys/user"},
-        [LAYER_MEMFD_NOEXEC] = {"memfd never executable", BY_KERNEL, "Linux 6.3 or later, and root to start the guest"},
-        [LAYER_STORE_BYPASS] = {"store-bypass mitigation", BY_KERNEL,
-                                "a processor and kernel that let a task switch it (spec_store_bypass_disable=prctl)"},
-        [LAYER_INDIRECT_BRANCH] = {"indirect-branch mitigation", BY_KERNEL,
-                                   "a processor and kernel that let a task switch it (spectre_v2_user=prctl)"},
-        [LAYER_CORE_SCHED] = {"core scheduling", BY_KERNEL, "CONFIG_SCHED_CORE on a host with SMT"},
-        [LAYER_NO_MERGE] = {"no memory merging", BY_KERNEL, "Linux 6.4 or later with CONFIG_KSM"},
-        [LAYER_IDS] = {"unprivileged ids", REQUIRED, "CAP_SETUID and CAP_SETGID for root's supervisor"},
-        [LAYER_OWN_IDS] = {"ids of its own", REQUIRED_FOR_ROOT,
-                           "64 subordinate ids of the user (/etc/subuid, /etc/subgid) and newuidmap"},
-        [LAYER_NO_NEW_PRIVS] = {"no_new_privs", REQUIRED, "prctl(2)"},
-        [LAYER_SECCOMP] = {"system-call filter", REQUIRED, "a kernel with CONFIG_SECCOMP_FILTER"},
-        [LAYER_DUMPABLE] = {"not dumpable", REQUIRED, "prctl(2)"},
-        [LAYER_MDWE] = {"no writable memory becomes executable", BY_KERNEL, "Linux 6.3 or later"},
-        [LAYER_LANDLOCK] = {"Landlock", BY_KERNEL, "Linux 5.13 or later with landlock in the lsm= list"},
-};
-
 /*
  * Asks the parent for the id maps. Not earlier: detaching the old root waits for an RCU grace period, and the parent,
  * once woken, has the kernel execute CPUID with preemption off, which would hold that grace period up for as long.
@@ -83,22 +50,17 @@ static const struct {
         int (*run)(struct jail *j, struct err *e);
         int (*join)(struct jail *j, struct err *e); /* NULL: nothing to do */
 } stages[] = {
-        {"cgroup", jail_stage_cgroup, jail_stage_cgroup},
-        {"fds", jail_stage_fds, jail_stage_fds},
-        {"root", jail_stage_root, jail_stage_root_verify},
-        {"ask", stage_ask_for_maps, NULL},
-        {"net", jail_stage_net, jail_stage_net},
-        {"limits", jail_stage_limits, jail_stage_limits},
-        {"cpu", jail_stage_cpu, jail_stage_cpu},
-        {"ids", jail_stage_ids, jail_stage_ids},
-        {"seccomp", jail_stage_seccomp, jail_stage_seccomp},
+        {"cgroup", jail_stage_cgroup, jail_stage_cgroup},  {"fds", jail_stage_fds, jail_stage_fds},
+        {"root", jail_stage_root, jail_stage_root_verify}, {"ask", stage_ask_for_maps, NULL},
+        {"net", jail_stage_net, jail_stage_net},           {"limits", jail_stage_limits, jail_stage_limits},
+        {"cpu", jail_stage_cpu, jail_stage_cpu},           {"files", jail_stage_files, jail_stage_files},
+        {"ids", jail_stage_ids, jail_stage_ids},           {"seccomp", jail_stage_seccomp, jail_stage_seccomp},
 };
 
 /* The child: every stage, then the program. Returns only on failure. */
 static int child_run(struct jail *j, struct err *e)
 {
-        char *const argv[] = {(char *)(uintptr_t)j->req->program_name, NULL};
-        char *const envp[] = {NULL};
+        char *const name_only[] = {(char *)(uintptr_t)j->req->program_name, NULL}, *const nothing[] = {NULL};
         struct control_jailed jailed = {.head = CONTROL_HEADER(CONTROL_JAILED, sizeof(jailed))};
         int r;
 
@@ -123,7 +85,8 @@ static int child_run(struct jail *j, struct err *e)
         if (r < 0)
                 return err_set(e, r, "report the jail");
 
-        sys_execveat(JAIL_FD_PROGRAM, "", argv, envp, AT_EMPTY_PATH);
+        sys_execveat(JAIL_FD_PROGRAM, "", j->req->argv ? j->req->argv : name_only,
+                     j->req->envp ? j->req->envp : nothing, AT_EMPTY_PATH);
         return err_set(e, -errno, "execute %s in the jail", j->req->program_name);
 }
 

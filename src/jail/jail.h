@@ -44,6 +44,10 @@ struct jail_request {
         int control_target;        /* the target among fds that is the control channel */
         int program_fd;            /* executed with execveat(2) */
         const char *program_name;  /* argv[0] */
+        char *const *argv;         /* NULL: program_name alone */
+        char *const *envp;         /* NULL: empty */
+        bool own_root;             /* a program with files: becomes rooted in root_fd, see jail_files.h */
+        int root_fd;
         const struct jail_cgroup *cgroup; /* NULL: none can be had (not root) */
         uint32_t inside_id;               /* uid and gid of the program inside: 1..JAIL_IDS_PER_GUEST */
         bool by_user;                     /* started by an ordinary user */

@@ -16,7 +16,7 @@
 #include "jail/jail_stages.h"
 
 /* Where descriptors wait while the low numbers are being rearranged: above every target. */
-#define PARKING (JAIL_FD_PROC + 1)
+#define PARKING (JAIL_FD_ROOT + 1)
 
 static int close_others(const int *keep, size_t count)
 {
@@ -81,8 +81,8 @@ static int table_grow(int fd, rlim_t open_files, struct err *e)
 int jail_stage_fds(struct jail *j, struct err *e)
 {
         const struct jail_request *req = j->req;
-        int parked[JAIL_FDS_MAX], keep[JAIL_FDS_MAX + 5];
-        int program, proc, null, r = 0;
+        int parked[JAIL_FDS_MAX], keep[JAIL_FDS_MAX + 6];
+        int program, root, proc, null, r = 0;
         size_t kept = 0;
 
         for (size_t i = 0; i < req->fd_count; i++) {
@@ -93,6 +93,9 @@ int jail_stage_fds(struct jail *j, struct err *e)
         program = fcntl(req->program_fd, F_DUPFD_CLOEXEC, PARKING);
         if (program < 0)
                 return err_set(e, -errno, "duplicate the program's descriptor");
+        root = req->own_root ? fcntl(req->root_fd, F_DUPFD_CLOEXEC, PARKING) : -1;
+        if (req->own_root && root < 0)
+                return err_set(e, -errno, "duplicate the descriptor of the program's root");
         r = host_fds_open(j, &proc, &null, e);
         if (r == 0)
                 r = table_grow(null, req->limits.open_files, e); /* what it takes for that is closed with the others */
@@ -113,6 +116,10 @@ int jail_stage_fds(struct jail *j, struct err *e)
         if (r == 0)
                 r = place(proc, JAIL_FD_PROC, O_CLOEXEC);
         keep[kept++] = JAIL_FD_PROC;
+        if (r == 0 && root >= 0) {
+                r = place(root, JAIL_FD_ROOT, O_CLOEXEC);
+                keep[kept++] = JAIL_FD_ROOT;
+        }
         if (r < 0)
                 return err_set(e, r, "place the role's descriptors");
 

@@ -3,9 +3,10 @@
 
 #include "jail/jail.h"
 
-/* Fixed places of two descriptors while the stages run; both are gone when the program runs. */
+/* Fixed places of descriptors while the stages run; all are gone when the program runs. */
 #define JAIL_FD_PROGRAM 200 /* close-on-exec */
 #define JAIL_FD_PROC    201 /* the host's /proc: reaches this process's own sysctls after the root is gone */
+#define JAIL_FD_ROOT    202 /* of a program with files: its own root */
 
 struct jail {
         const struct jail_request *req;
@@ -33,5 +34,6 @@ int jail_stage_root_verify(struct jail *j, struct err *e);
 int jail_stage_net(struct jail *j, struct err *e);
 int jail_stage_limits(struct jail *j, struct err *e);
 int jail_stage_cpu(struct jail *j, struct err *e);
+int jail_stage_files(struct jail *j, struct err *e);
 int jail_stage_ids(struct jail *j, struct err *e);
 int jail_stage_seccomp(struct jail *j, struct err *e);

@@ -1,6 +1,6 @@
 /*
  * The layers of a jail, one bit each: what is reported, shown by inspect and, for some, may be missing on a kernel that
- * lacks them. The table in jail.c says which.
+ * lacks them. The table in jail_layers.c says which.
  */
 #pragma once
 

@@ -12,7 +12,7 @@ import proc
 
 REPO = Path(__file__).resolve().parents[2]
 # In the order of their bits.
-LAYERS = re.findall(r'\[LAYER_\w+\] = \{\s*"([^"]+)"', (REPO / "src/jail/jail.c").read_text())
+LAYERS = re.findall(r'\[LAYER_\w+\] = \{\s*"([^"]+)"', (REPO / "src/jail/jail_layers.c").read_text())
 KINDS = {"user": "user", "PID": "pid", "mount": "mnt", "network": "net", "IPC": "ipc", "UTS": "uts",
          "cgroup": "cgroup", "time": "time"}
 LIMIT_FILES = {

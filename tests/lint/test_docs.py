@@ -23,7 +23,7 @@ def table(text, heading):
 
 
 def test_layers():
-    code = (sources.ROOT / "src/jail/jail.c").read_text()
+    code = (sources.ROOT / "src/jail/jail_layers.c").read_text()
     rows = re.findall(r'\[LAYER_\w+\] = \{\s*"([^"]+)",\s*(\w+),\s*"([^"]+)"\s*\}', code)
     assert len(rows) == len(re.findall(r"^ +\[LAYER_\w+\] =", code, re.MULTILINE)) > 20
     assert table(JAIL, "Layers") == [[name, REQUIREMENTS[requirement], remedy] for name, requirement, remedy in rows]
