@@ -25,10 +25,13 @@ FILTERS = [
     ("blk_uring", "bulkhead-blk with io_uring, from before READY on", None),
     ("rng_setup", "bulkhead-rng, from the last stage of its jail to READY", None),
     ("rng_main", "bulkhead-rng, from before READY on", None),
+    ("storage_setup", "qemu-storage-daemon, from the last stage of its jail until it is sealed", None),
+    ("storage_main", "qemu-storage-daemon, from before its `main()` on", None),
     ("supervisor", "supervisor, from CONFIG on, with `--on-reset exit`", ("api", 31)),
     ("supervisor_restart", "the same where a reset restarts the guest, and all of the next run", ("api", 31)),
     ("supervisor_devices", "the same with devices, and all that a device's next process does", ("api", 31)),
     ("supervisor_sockets", "the same with devices outside, and of a device alone", ("api", 31)),
+    ("supervisor_storage", "the same with disks in format qcow2", ("api", 31)),
     ("json", "bulkhead-json", None),
     ("json_stat", "the same, reading the description of a guest", None),
 ]

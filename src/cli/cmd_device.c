@@ -13,12 +13,12 @@
 #include "supervisor/device_alone.h"
 
 static const char device_help[] =
-        "Usage: bulkhead device blk --disk [raw:]FILE[,OPTION]... --socket PATH [option]...\n"
+        "Usage: bulkhead device blk --disk [raw:|qcow2:]FILE[,OPTION]... --socket PATH [option]...\n"
         "       bulkhead device rng --socket PATH [option]...\n\n"
         "Serves a disk, or entropy, to another virtual machine monitor over vhost-user: one front end after the\n"
         "other, each with a process of its own in a jail of its own. Runs in the foreground.\n\n"
         "  --socket PATH          socket to listen on; it is made with mode 0600 and removed at the end\n"
-        "  --disk [raw:]FILE[,OPTION]...\n"
+        "  --disk [raw:|qcow2:]FILE[,OPTION]...\n"
         "                         the disk, with the options of bulkhead run\n"
         "  --name NAME            its name for ps, inspect, resize and kill (device-PID)\n"
         "  --mem SIZE             memory of the largest guest that it serves (that of this host)\n"

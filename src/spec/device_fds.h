@@ -11,6 +11,9 @@
 #define DEVICE_FD_EVENT 8 /* completions of io_uring */
 #define DEVICE_FD_TIMER 9 /* rate limits */
 
+/* Of qemu-storage-daemon, whose other descriptors have any number: its front end, when it has taken that in. */
+#define DEVICE_FD_CLIENT 9
+
 /*
  * Whatever the front end sends is received from here on and stays below the limit: of the numbers above, those that a
  * program has no use for are /dev/null.

@@ -10,6 +10,13 @@
 static const char *const engines[] = {
         [DISK_ENGINE_AUTO] = "auto", [DISK_ENGINE_URING] = "io_uring", [DISK_ENGINE_SYNC] = "sync"};
 
+static const char *const formats[] = {[DISK_FORMAT_RAW] = "raw", [DISK_FORMAT_QCOW2] = "qcow2"};
+
+const char *disk_format_name(uint32_t format)
+{
+        return format < ARRAY_LEN(formats) ? formats[format] : "unknown";
+}
+
 const char *disk_engine_name(uint32_t engine)
 {
         return engine < ARRAY_LEN(engines) ? engines[engine] : "unknown";
@@ -38,14 +45,25 @@ static int rate_check(const char *key, uint64_t rate, struct err *e)
         return err_bad(e, STATUS_USAGE, "%s must be 1 to %llu", key, SPEC_IO_RATE_MAX);
 }
 
+/* What is done by bulkhead-blk, which knows no format. */
+static int format_check(const struct disk_spec *d, struct err *e)
+{
+        if (d->format == DISK_FORMAT_RAW || (d->engine == DISK_ENGINE_AUTO && !d->bytes_per_s && !d->ops_per_s))
+                return 0;
+        return err_bad(e, STATUS_USAGE, "engine, bytes_per_s and ops_per_s cannot be chosen for a disk in format %s",
+                       disk_format_name(d->format));
+}
+
 static int disk_check(const struct disk_spec *d, struct err *e)
 {
         int r = path_check(d->path, e);
 
         if (r == 0)
                 r = spec_field_check_id(d->id, e);
-        if (r == 0 && (d->read_only > 1 || d->direct > 1 || d->reserved))
+        if (r == 0 && (d->read_only > 1 || d->direct > 1))
                 r = err_bad(e, STATUS_USAGE, "read_only and direct must be 0 or 1");
+        if (r == 0 && d->format >= ARRAY_LEN(formats))
+                r = err_bad(e, STATUS_USAGE, "format has the unknown value %u", d->format);
         if (r == 0 && d->engine >= ARRAY_LEN(engines))
                 r = err_bad(e, STATUS_USAGE, "engine has the unknown value %u", d->engine);
         if (r == 0 && d->queues)
@@ -54,7 +72,7 @@ static int disk_check(const struct disk_spec *d, struct err *e)
                 r = rate_check("bytes_per_s", d->bytes_per_s, e);
         if (r == 0 && d->ops_per_s)
                 r = rate_check("ops_per_s", d->ops_per_s, e);
-        return r;
+        return r < 0 ? r : format_check(d, e);
 }
 
 int disk_specs_check(const struct disk_spec *disks, size_t count, struct err *e)
@@ -93,15 +111,12 @@ int disk_spec_set_id(struct disk_spec *d, const char *id, struct err *e)
 
 int disk_spec_set_format(struct disk_spec *d, const char *word, struct err *e)
 {
-        if (strcmp(word, "raw") == 0)
-                return 0;
-        if (strcmp(word, "qcow2") != 0)
-                return err_bad(e, STATUS_USAGE, "format must be raw");
-        err_bad(e, STATUS_USAGE, "a disk in format qcow2 cannot be used yet");
-        err_hint(
-                e,
-                "make a raw image of it with qemu-img convert -O raw, or have qemu-storage-daemon serve it (--device)");
-        return -EINVAL;
+        for (uint32_t i = 0; i < ARRAY_LEN(formats); i++)
+                if (strcmp(word, formats[i]) == 0) {
+                        d->format = i;
+                        return 0;
+                }
+        return err_bad(e, STATUS_USAGE, "format must be raw or qcow2");
 }
 
 int disk_spec_set_engine(struct disk_spec *d, const char *word, struct err *e)

@@ -44,7 +44,9 @@ struct io_limit {
 
 enum disk_engine { DISK_ENGINE_AUTO, DISK_ENGINE_URING, DISK_ENGINE_SYNC };
 
-/* A raw image or block device; never probed for a format. */
+enum disk_format { DISK_FORMAT_RAW, DISK_FORMAT_QCOW2 };
+
+/* An image or block device, in the format that is said; never probed for one. */
 struct disk_spec {
         char path[SPEC_PATH_MAX];
         char id[SPEC_ID_MAX];      /* serial number the guest sees, and the name for `bulkhead resize`; unique; default
@@ -52,7 +54,7 @@ struct disk_spec {
         uint8_t read_only, direct; /* 0 or 1; direct: O_DIRECT */
         uint8_t engine;            /* enum disk_engine */
         uint32_t queues;           /* 1..16; 0: one a vCPU, at most 4 */
-        uint32_t reserved;
+        uint32_t format;           /* enum disk_format; qcow2: no engine, no limits */
         uint64_t bytes_per_s, ops_per_s; /* token buckets; 0: no limit */
 };
 

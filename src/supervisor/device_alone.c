@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "supervisor/device_process.h"
+#include "supervisor/device_storage.h"
 #include "supervisor/listener.h"
 #include "supervisor/narrow.h"
 #include "supervisor/place.h"
@@ -57,7 +58,9 @@ static void on_news(void *ctx, const struct device *dv, enum device_news news)
         struct alone *a = ctx;
 
         if (news == DEVICE_NEWS_UP && !a->told) {
-                place_say_absent("device", a->spec->name, false, dv->layers);
+                place_say_absent("device", a->spec->name, false, dv->layers | dv->role->without_layers);
+                if (dv->role == &device_role_storage)
+                        SAY(a, "is " DEVICE_STORAGE_TOLD);
                 if (dv->disk && dv->disk->engine == DISK_ENGINE_AUTO && dv->engine == DISK_ENGINE_SYNC)
                         SAY(a, "does without io_uring, which cannot be had");
                 a->told = true;
@@ -137,7 +140,7 @@ static int prepare(struct alone *a, struct err *e)
                 .required_layers = place_required_layers(a->spec->require_all_layers),
                 .staging_dir = a->place.guest.path,
         };
-        return supervisor_narrow(NARROW_SOCKETS, true, e);
+        return supervisor_narrow(devices_have_storage(&a->devices) ? NARROW_STORAGE : NARROW_SOCKETS, true, e);
 }
 
 /* ---- front ends ---- */

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "spec/device_fds.h"
+#include "supervisor/device_storage.h"
 #include "supervisor/peer.h"
 
 /* Compiled from the policy files beside the programs. */
@@ -93,7 +94,7 @@ int device_process_start(struct devices *d, struct device *dv, struct err *e)
                 {dv->own_socket, DEVICE_FD_FRONTEND},
                 {dv->resource_fd, DEVICE_FD_RESOURCE},
         };
-        const struct jail_request req = {
+        struct jail_request req = {
                 .join = d->map_ids ? NULL : &d->namespaces,
                 .staging_dir = jail->staging_dir,
                 .fds = fds,
@@ -114,6 +115,8 @@ int device_process_start(struct devices *d, struct device *dv, struct err *e)
         };
         int r;
 
+        if (dv->role == &device_role_storage)
+                device_storage_request(&d->storage, dv, &req);
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) < 0)
                 return err_set(e, -errno, "create a socket pair");
         fds[0].fd = control[1];
@@ -334,6 +337,11 @@ static void end_soon(struct device *dv)
 
 /* ---- messages ---- */
 
+static uint64_t required(const struct devices *d, const struct device *dv)
+{
+        return d->jail.required_layers & ~dv->role->without_layers;
+}
+
 /* Of a device alone. */
 static int on_rooted(struct devices *d, struct device *dv, struct err *e)
 {
@@ -358,7 +366,7 @@ static int on_jailed(struct devices *d, struct device *dv, const struct control_
         if (dv->phase != DEVICE_BUILDING)
                 return err_set(e, -EPROTO, "it reports its jail twice");
         dv->layers |= m->layers & LAYERS_ALL;
-        r = peer_judge_layers(dv->layers, d->jail.required_layers & ~PEER_SEAL_LAYERS, e);
+        r = peer_judge_layers(dv->layers, required(d, dv) & ~PEER_SEAL_LAYERS, e);
         if (r < 0)
                 return r;
         if (dv->disk) {
@@ -392,7 +400,7 @@ static int on_ready(struct devices *d, struct device *dv, const struct control_r
         dv->layers |= m->layers & PEER_SEAL_LAYERS;
         dv->landlock_abi = m->landlock_abi;
         dv->engine = m->engine;
-        r = peer_judge_layers(dv->layers, d->jail.required_layers, e);
+        r = peer_judge_layers(dv->layers, required(d, dv), e);
         if (r < 0)
                 return r;
         dv->phase = DEVICE_UP;

@@ -9,6 +9,7 @@ struct device_role {
         uint16_t virtio_id;
         const char *program;
         const struct jail_policy *policy; /* from the last stage of the jail to READY */
+        uint64_t without_layers;          /* LAYER_BIT()s that it cannot have */
         uint64_t tasks;                   /* threads of the program and of the kernel's on its behalf */
         uint64_t file_size_bytes;         /* RLIMIT_FSIZE: a disk may be written anywhere */
         uint64_t locked_bytes;            /* RLIMIT_MEMLOCK */

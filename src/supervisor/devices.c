@@ -7,15 +7,20 @@
 #include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "spec/disk_spec.h"
 #include "supervisor/device_outside.h"
 #include "supervisor/device_process.h"
+#include "supervisor/device_storage.h"
 #include "supervisor/disk.h"
+#include "supervisor/disk_qcow2.h"
 
 #define QUEUES_DEFAULT_MAX 4 /* of a disk: one for each vCPU, but no more */
 
 void devices_init(struct devices *d)
 {
-        *d = (struct devices){.program_fds = {-1, -1}, .namespaces = JAIL_NAMESPACES_INIT};
+        *d = (struct devices){.program_fds = {-1, -1, -1},
+                              .storage = STORAGE_PROGRAM_INIT,
+                              .namespaces = JAIL_NAMESPACES_INIT};
 }
 
 static struct device *device_add(struct devices *d, const struct device_role *role, const char *id)
@@ -64,13 +69,27 @@ static int program_open(struct devices *d, const struct device_role *role, struc
 static int disk_add(struct devices *d, const struct guest_spec *spec, const struct disk_spec *disk,
                     const struct state_dir *dir, struct err *e)
 {
-        struct device *dv = device_add(d, &device_role_blk, disk->id);
-        int r;
+        const bool qcow2 = disk->format == DISK_FORMAT_QCOW2;
+        struct device *dv = device_add(d, qcow2 ? &device_role_storage : &device_role_blk, disk->id);
+        int r = 0;
 
         dv->disk = disk;
         dv->queues = disk->queues ? disk->queues : spec->vcpus > QUEUES_DEFAULT_MAX ? QUEUES_DEFAULT_MAX : spec->vcpus;
-        r = disk_open(disk, &dv->resource_fd, &dv->resource, e);
-        return r == -EBUSY ? disk_in_use(d, dv, spec, dir, e) : r;
+        if (qcow2)
+                r = device_storage_allow(spec, dv, e);
+        if (r == 0)
+                r = disk_open(disk, &dv->resource_fd, &dv->resource, e);
+        if (r == -EBUSY)
+                return disk_in_use(d, dv, spec, dir, e);
+        return r == 0 && qcow2 ? disk_qcow2_check(disk, dv->resource.block_device != 0, dv->resource_fd, e) : r;
+}
+
+static bool has_disk(const struct guest_spec *spec, uint32_t format)
+{
+        for (uint32_t i = 0; i < spec->disk_count; i++)
+                if (spec->disks[i].format == format)
+                        return true;
+        return false;
 }
 
 static int outside_add(struct devices *d, const struct guest_spec *spec, const struct backend_spec *backend,
@@ -93,8 +112,10 @@ int devices_open(struct devices *d, const struct guest_spec *spec, const struct 
 {
         int r = 0;
 
-        if (spec->disk_count > 0)
+        if (has_disk(spec, DISK_FORMAT_RAW))
                 r = program_open(d, &device_role_blk, e);
+        if (r == 0 && has_disk(spec, DISK_FORMAT_QCOW2))
+                r = storage_program_open(&d->storage, e);
         for (uint32_t i = 0; i < spec->disk_count && r == 0; i++)
                 r = disk_add(d, spec, &spec->disks[i], dir, e);
         for (uint32_t i = 0; i < spec->backend_count && r == 0; i++)
@@ -113,7 +134,13 @@ void devices_close(struct devices *d)
                 fd_closep(&d->list[i].resource_fd);
         for (size_t i = 0; i < ARRAY_LEN(d->program_fds); i++)
                 fd_closep(&d->program_fds[i]);
+        storage_program_close(&d->storage);
         d->count = 0;
+}
+
+bool devices_have_storage(const struct devices *d)
+{
+        return d->storage.root_fd >= 0;
 }
 
 int devices_connect(struct devices *d, const struct device_jail *jail, struct err *e)
@@ -209,6 +236,13 @@ int devices_resize(struct devices *d, const char *id, uint64_t bytes, const stru
 
                 if (!dv->disk || strcmp(dv->id, id) != 0)
                         continue;
+                if (dv->disk->format != DISK_FORMAT_RAW) {
+                        err_bad(e, STATUS_USAGE,
+                                "the disk %s is in format %s, which cannot be resized while it is used", id,
+                                disk_format_name(dv->disk->format));
+                        err_hint(e, "end the guest, and use qemu-img resize");
+                        return -EINVAL;
+                }
                 if (dv->phase != DEVICE_UP || dv->resizing)
                         return err_bad(e, STATUS_FAILURE, "the disk %s is not ready; try again", id);
                 r = disk_grow(dv->disk, dv->resource_fd, bytes, e);
@@ -291,6 +325,11 @@ uint64_t devices_tasks(const struct devices *d)
 
 uint64_t devices_memory(const struct devices *d, uint64_t ram_bytes)
 {
+        uint64_t bytes = 0;
+
+        for (size_t i = 0; i < d->count; i++)
+                if (d->list[i].role == &device_role_storage)
+                        bytes += DEVICE_STORAGE_MEMORY;
         /* Each maps all of guest RAM, with page tables of its own, of 8 bytes a page. */
-        return d->count * ((4ULL << 20) + ram_bytes / 512);
+        return bytes + d->count * ((4ULL << 20) + ram_bytes / 512);
 }

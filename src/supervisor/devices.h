@@ -11,6 +11,7 @@
 #include "jail/jail.h"
 #include "spec/control.h"
 #include "state/state.h"
+#include "supervisor/storage_program.h"
 
 #define DEVICE_START_TIMEOUT_MS 30000 /* from clone to READY */
 #define DEVICE_END_TIMEOUT_MS   200   /* from the end of its channel, or of that to the VMM, to its own */
@@ -89,7 +90,8 @@ enum device_news { DEVICE_NEWS_UP, DEVICE_NEWS_DIED, DEVICE_NEWS_RESTARTED, DEVI
 struct devices {
         size_t count;
         struct device list[VMM_DEVICES_MAX];
-        int program_fds[2]; /* by role; kept so that a restart runs the same build */
+        int program_fds[3];             /* by role; kept so that a restart runs the same build */
+        struct storage_program storage; /* of disks in format qcow2, likewise */
         /* of a run */
         struct device_jail jail;
         struct jail_namespaces namespaces;
@@ -111,6 +113,9 @@ void devices_init(struct devices *d);
  * errno; devices_close() in both cases. */
 int devices_open(struct devices *d, const struct guest_spec *spec, const struct state_dir *dir, struct err *e);
 void devices_close(struct devices *d);
+
+/* Is one of them a disk in format qcow2? */
+bool devices_have_storage(const struct devices *d);
 
 /* Makes the sockets between the VMM, which gets its ends at its start, and the devices of a run. Returns 0 or a
  * negative errno; devices_end() in both cases. */

@@ -12,7 +12,7 @@
 
 /* Compiled from the policy files beside this. */
 extern const struct jail_policy policy_supervisor, policy_supervisor_restart, policy_supervisor_devices,
-        policy_supervisor_sockets;
+        policy_supervisor_sockets, policy_supervisor_storage;
 
 static int prctl3(int op, unsigned long a, unsigned long b)
 {
@@ -49,7 +49,8 @@ int supervisor_narrow(enum narrow_to to, bool maps_ids, struct err *e)
         static const struct jail_policy *const policies[] = {[NARROW_ONCE] = &policy_supervisor,
                                                              [NARROW_RESTARTS] = &policy_supervisor_restart,
                                                              [NARROW_DEVICES] = &policy_supervisor_devices,
-                                                             [NARROW_SOCKETS] = &policy_supervisor_sockets};
+                                                             [NARROW_SOCKETS] = &policy_supervisor_sockets,
+                                                             [NARROW_STORAGE] = &policy_supervisor_storage};
         int r = capabilities_keep(maps_ids ? (1U << CAP_SETUID) | (1U << CAP_SETGID) : 0, e);
 
         if (r < 0)

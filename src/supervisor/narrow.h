@@ -11,6 +11,7 @@ enum narrow_to {
         NARROW_RESTARTS, /* supervisor_restart.policy: one that a reset starts again */
         NARROW_DEVICES,  /* supervisor_devices.policy: one with devices, which are started again when they die */
         NARROW_SOCKETS,  /* supervisor_sockets.policy: with sockets that have names */
+        NARROW_STORAGE,  /* supervisor_storage.policy: with disks in format qcow2 */
 };
 
 /*

@@ -13,6 +13,7 @@
 #include "jail/jail.h"
 #include "state/state.h"
 #include "supervisor/console.h"
+#include "supervisor/device_storage.h"
 #include "supervisor/guest_run.h"
 #include "supervisor/narrow.h"
 #include "supervisor/place.h"
@@ -75,6 +76,8 @@ static int state_prepare(struct supervisor *s, const struct vmm_process *p, stru
 
 static enum narrow_to narrow_to(const struct supervisor *s)
 {
+        if (devices_have_storage(&s->devices))
+                return NARROW_STORAGE;
         if (s->spec->backend_count > 0)
                 return NARROW_SOCKETS;
         if (s->devices.count > 0)
@@ -109,6 +112,8 @@ static void on_device(void *ctx, const struct device *d, enum device_news news)
 
         if (news == DEVICE_NEWS_UP && d->disk && d->disk->engine == DISK_ENGINE_AUTO && d->engine == DISK_ENGINE_SYNC)
                 SAY(s, "device %s does without io_uring, which cannot be had", d->id);
+        if (news == DEVICE_NEWS_UP && d->role == &device_role_storage)
+                SAY(s, "device %s is " DEVICE_STORAGE_TOLD, d->id);
         if (news == DEVICE_NEWS_UP && d->outside)
                 SAY(s, "device %s is outside of the jail and maps all guest RAM: pid %d, uid %u", d->id,
                     (int)d->peer_pid, d->peer_uid);

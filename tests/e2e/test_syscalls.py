@@ -14,10 +14,12 @@ import fcntl
 import os
 import signal
 import socket
+import struct
 import subprocess
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +37,7 @@ POLICIES = {"supervisor": "src/supervisor/supervisor.policy",
             "supervisor_restart": "src/supervisor/supervisor_restart.policy",
             "supervisor_devices": "src/supervisor/supervisor_devices.policy",
             "supervisor_sockets": "src/supervisor/supervisor_sockets.policy",
+            "supervisor_storage": "src/supervisor/supervisor_storage.policy",
             "vmm_setup": "src/vmm/policy/setup.policy",
             "vmm_main": "src/vmm/policy/main.policy",
             "vmm_main_devices": "src/vmm/policy/main_devices.policy",
@@ -45,8 +48,13 @@ POLICIES = {"supervisor": "src/supervisor/supervisor.policy",
             "blk_setup": "src/devices/blk/policy/setup.policy",
             "blk_main": "src/devices/blk/policy/main.policy",
             "blk_uring": "src/devices/blk/policy/uring.policy",
+            "storage_setup": "src/devices/storage/policy/setup.policy",
+            "storage_main": "src/devices/storage/policy/main.policy",
             "json": "src/cli/json/json.policy",
             "json_stat": "src/cli/json/json_stat.policy"}
+STORAGE = Path("/usr/bin/qemu-storage-daemon")
+if not STORAGE.exists():
+    POLICIES = {name: path for name, path in POLICIES.items() if "storage" not in name}
 PARTS = {"vmm_setup": ["src/vmm/policy/kvm_setup.policy"]}  # files that are no filter of their own
 HEADERS = [REPO / "src/spec/vmm_fds.h", REPO / "src/spec/device_fds.h", REPO / "src/jail/jail_stages.h"]
 IDLE_S = 2
@@ -242,6 +250,21 @@ def disk_without_io_uring(start):
     assert start("blk", "--test-device", "--disk", f"{disk_image()},engine=sync").wait(60) == Status.OK
 
 
+def qcow2_image():
+    image = BUILD / "tests/syscalls.qcow2"
+    # Clusters as small as what the guest discards.
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=4096", image, "4M"], check=True)
+    return f"qcow2:{image}"
+
+
+def disk_in_qcow2(start):
+    assert start("blk", "--test-device", "--disk", qcow2_image()).wait(60) == Status.OK
+
+
+def disk_in_qcow2_past_the_page_cache(start):
+    assert start("blk", "--test-device", "--disk", f"{qcow2_image()},direct").wait(60) == Status.OK
+
+
 def block_device(start):
     done = subprocess.run(["losetup", "--find", "--show", disk_image()], capture_output=True, text=True, check=True)
     device = done.stdout.strip()
@@ -282,16 +305,16 @@ def registers_of_a_device(start):
 
 
 @contextlib.contextmanager
-def device_alone(*before):
-    """An entropy device for other front ends: its process, the path of its socket, and how to see its own processes."""
+def device_alone(*before, kind=("rng",), program="bulkhead-rng"):
+    """A device for other front ends: its process, the path of its socket, and how to see its own processes."""
     name, path = new_name(), BUILD / "tests/syscalls.sock"
-    process = subprocess.Popen([*before, PROGRAM, "device", "rng", "--name", name, "--socket", path],
+    process = subprocess.Popen([*before, PROGRAM, "device", *kind, "--name", name, "--socket", path],
                                stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         assert b"waits for front ends" in process.stderr.readline()
 
         def served():
-            return next((pid for pid in proc.children(process.pid) if proc.status(pid)["Name"] == "bulkhead-rng"), None)
+            return next((pid for pid in proc.children(process.pid) if proc.status(pid)["Name"] == program), None)
         yield path, lambda: wait_until(served, 20, "it serves a front end")
         process.terminate()
         assert process.wait(seconds(20)) == Status.SIGNAL + signal.SIGTERM
@@ -302,18 +325,21 @@ def device_alone(*before):
 
 
 DEVICES = [entropy, power_button_and_a_device, reset_with_a_device, disk, disk_past_the_page_cache, disk_without_io_uring,
-           block_device, larger_disk, larger_block_device, registers_of_a_device]
+           block_device, larger_disk, larger_block_device, registers_of_a_device,
+           *([disk_in_qcow2, disk_in_qcow2_past_the_page_cache] if STORAGE.exists() else [])]
 BARE = [*DEVICES, idle, with_an_initrd, stopped_and_continued, reset, triple_fault, eight_processors, flood, busy_console, power_button, terminal]
 
 
-def front_ends(directory):
+def front_ends(directory, **device):
     """A device alone serves one front end after the other."""
-    out = directory / "front-ends.trace"
-    with device_alone(*prefix(out)) as (path, served):
+    out = directory / f"front-ends-{len(device)}.trace"
+    with device_alone(*prefix(out), **device) as (path, served):
         for _ in range(2):
             with socket.socket(socket.AF_UNIX) as front:
                 front.connect(str(path))
                 pid = served()
+                front.sendall(struct.pack("<III", 1, 1, 0))  # GET_FEATURES
+                assert len(front.recv(20, socket.MSG_WAITALL)) == 20
             wait_until(lambda p=pid: not proc.is_alive(p), 20, "it ends when its front end leaves")
     return out
 
@@ -387,7 +413,19 @@ def lost_back_end(start):
         end(guest)
 
 
-ERRORS = [stray_process, lost, killed_vmm, killed_device, lost_back_end]
+def killed_storage(start):
+    """While the guest does not use it; the next one goes on, and dies in its turn."""
+    guest = start("hlt", *ONCE, "--disk", qcow2_image())
+    guest.wait_output(rb"halted\n")
+    for _ in range(2):
+        daemon, = (pid for pid in proc.children(guest.supervisor) if b"qemu" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        os.kill(daemon, signal.SIGKILL)
+        guest.wait_errors(rb"device disk0 died \(signal 9\) and was started again")
+        guest.said = b""
+    end(guest)
+
+
+ERRORS = [stray_process, lost, killed_vmm, killed_device, lost_back_end, *([killed_storage] if STORAGE.exists() else [])]
 
 
 def linux(trace, idle_s=IDLE_S, cpus=1):
@@ -436,6 +474,8 @@ def seen(tmp_path_factory):
     for life in BARE:
         trace.add(run_bare(life, directory))
     trace.add(front_ends(directory))
+    if STORAGE.exists():
+        trace.add(front_ends(directory, kind=("blk", "--disk", qcow2_image()), program="qemu-storage-da"))
     for out in json_helper(directory):
         trace.add(out)
     if linux_guest.HERE:

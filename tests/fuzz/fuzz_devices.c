@@ -20,12 +20,13 @@
 #include "fuzz.h"
 #include "spec/device_fds.h"
 #include "supervisor/device_process.h"
+#include "supervisor/device_storage.h"
 
 #define COUNT     3
 #define FIRST_PID 0x3ffff00 /* above pid_max: nobody has them */
 #define STEPS_MAX 512
 
-const struct jail_policy policy_blk_setup, policy_rng_setup;
+const struct jail_policy policy_blk_setup, policy_rng_setup, policy_storage_setup;
 
 /* The process that a device has now. */
 struct process {
@@ -144,7 +145,7 @@ static void on_news(void *ctx, const struct device *d, enum device_news news)
         MUST(ctx == &world && !world.given_up[d->index]);
         if (news == DEVICE_NEWS_UP || news == DEVICE_NEWS_RESTARTED) {
                 MUST(p->said_jailed && p->said_ready && p->got_config);
-                MUST((world.required & ~d->layers) == 0);
+                MUST((world.required & ~d->layers & ~d->role->without_layers) == 0);
                 MUST((d->layers & ~world.start_layers & ~p->said_layers) == 0); /* nobody claimed more */
                 MUST((news == DEVICE_NEWS_UP) == (world.starts[d->index] == 1));
         }
@@ -321,7 +322,9 @@ static void devices_make(const struct disk_spec *disks)
                 bool is_disk = i < 2;
 
                 world.processes[i] = (struct process){.control = -1, .exited = -1};
-                devices.list[i] = (struct device){.role = is_disk ? &device_role_blk : &device_role_rng,
+                devices.list[i] = (struct device){.role = i == 0   ? &device_role_blk
+                                                          : i == 1 ? &device_role_storage
+                                                                   : &device_role_rng,
                                                   .id = ids[i],
                                                   .disk = is_disk ? &disks[i] : NULL,
                                                   .index = i,
@@ -363,7 +366,7 @@ static int run(int vmm_fd, struct err *e)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
         const struct disk_spec disks[2] = {{.path = "/a", .id = "disk0"},
-                                           {.path = "/b", .id = "disk1", .read_only = 1}};
+                                           {.path = "/b", .id = "disk1", .read_only = 1, .format = DISK_FORMAT_QCOW2}};
         static struct guest_state state;
         int free_fd = lowest_fd(), channel[2], r;
         struct err e = ERR_INIT;

@@ -24,7 +24,7 @@
 #define VMM_PID   0x3ffffff /* above pid_max: nobody has it */
 #define POLLS_MAX 4096      /* of one run: one that waits more often than the script has steps does not end */
 
-const struct jail_policy policy_vmm_setup, policy_blk_setup, policy_rng_setup;
+const struct jail_policy policy_vmm_setup, policy_blk_setup, policy_rng_setup, policy_storage_setup;
 
 static struct world {
         struct reader script;

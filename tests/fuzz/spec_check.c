@@ -55,7 +55,8 @@ static void disk_must_be_in_range(const struct disk_spec *d)
         for (const char *c = d->id; *c; c++)
                 MUST((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
                      (c > d->id && (*c == '.' || *c == '_' || *c == '-')));
-        MUST(d->read_only <= 1 && d->direct <= 1 && d->engine <= 2 && d->queues <= 16 && d->reserved == 0);
+        MUST(d->read_only <= 1 && d->direct <= 1 && d->engine <= 2 && d->queues <= 16 && d->format <= 1);
+        MUST(d->format == 0 || (d->engine == 0 && d->bytes_per_s == 0 && d->ops_per_s == 0));
         MUST(d->bytes_per_s <= 1ULL << 50 && d->ops_per_s <= 1ULL << 50);
 }
 

@@ -15,7 +15,7 @@ import sources
 
 BUILD = Path(os.environ.get("BULKHEAD_BUILD", sources.ROOT / "build"))
 STATIC = ["bulkhead", "bulkhead-vmm", "bulkhead-blk", "bulkhead-rng"]
-ALL = [*STATIC, "bulkhead-json", "bulkhead-audit"]
+ALL = [*STATIC, "bulkhead-json", "bulkhead-audit", "bulkhead-storage.so"]
 
 
 def readelf(path):
@@ -47,6 +47,14 @@ def weaknesses(elf):
 @pytest.mark.parametrize("name", STATIC)
 def test_no_file_is_needed_to_start(name):
     assert file_needs(readelf(BUILD / name)) == []
+
+
+def test_what_is_in_the_storage_daemon_needs_the_c_library_only():
+    path = BUILD / "bulkhead-storage.so"
+    assert re.findall(r"\(NEEDED\) +Shared library: \[(.*)\]", readelf(path)) == ["libc.so.6"]
+    symbols = subprocess.run(["nm", "--dynamic", "--defined-only", path], check=True, capture_output=True, text=True).stdout
+    assert {line.split()[-1] for line in symbols.splitlines()} == {"accept4", "io_uring_queue_init", "listen", "open64",
+                                                                   "syscall", "unlink"}
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -58,15 +58,15 @@ static void assert_bad(const char *text, const char *message)
         assert_memory_equal(&s, &before, sizeof(s));
 }
 
-#define FULL                                                                                               \
-        "{\"name\": \"vm\", \"kernel\": \"/k\", \"initrd\": \"/i\", \"cmdline\": \"a=\\u00e4 \\\"b\\\"\"," \
-        "\"memory\": \"3G\", \"cpus\": 2, \"cpu\": \"baseline\", \"on_reset\": \"exit\","                  \
-        "\"cpu_limit_percent\": 250, \"require_all_layers\": true, \"test_device\": true,"                 \
-        "\"io_limits\": [{\"device\": \"8:0\", \"read_bytes_per_s\": 1, \"write_bytes_per_s\": 2},"        \
-        "{\"major\": 4095, \"minor\": 0, \"read_ops_per_s\": 1125899906842624, \"write_ops_per_s\": 4}],"  \
-        "\"rng\": false, \"disks\": [{\"path\": \"/d,ro\", \"format\": \"raw\", \"id\": \"root\","         \
-        "\"read_only\": true, \"direct\": true, \"engine\": \"sync\", \"queues\": 16,"                     \
-        "\"bytes_per_s\": 1125899906842624, \"ops_per_s\": 1}, {\"path\": \"qcow2:/e\"}],"                 \
+#define FULL                                                                                                      \
+        "{\"name\": \"vm\", \"kernel\": \"/k\", \"initrd\": \"/i\", \"cmdline\": \"a=\\u00e4 \\\"b\\\"\","        \
+        "\"memory\": \"3G\", \"cpus\": 2, \"cpu\": \"baseline\", \"on_reset\": \"exit\","                         \
+        "\"cpu_limit_percent\": 250, \"require_all_layers\": true, \"test_device\": true,"                        \
+        "\"io_limits\": [{\"device\": \"8:0\", \"read_bytes_per_s\": 1, \"write_bytes_per_s\": 2},"               \
+        "{\"major\": 4095, \"minor\": 0, \"read_ops_per_s\": 1125899906842624, \"write_ops_per_s\": 4}],"         \
+        "\"rng\": false, \"disks\": [{\"path\": \"/d,ro\", \"format\": \"raw\", \"id\": \"root\","                \
+        "\"read_only\": true, \"direct\": true, \"engine\": \"sync\", \"queues\": 16,"                            \
+        "\"bytes_per_s\": 1125899906842624, \"ops_per_s\": 1}, {\"path\": \"qcow2:/e\", \"format\": \"qcow2\"}]," \
         "\"devices\": [{\"protocol\": \"vhost-user\", \"type\": \"rng\", \"socket\": \"/s\", \"id\": \"other\"}]}"
 
 static void every_key(void **state)
@@ -97,6 +97,7 @@ static void every_key(void **state)
         assert_true(s.disks[0].engine == DISK_ENGINE_SYNC && s.disks[0].queues == 16);
         assert_true(s.disks[0].bytes_per_s == 1ULL << 50 && s.disks[0].ops_per_s == 1);
         assert_string_equal(s.disks[1].path, "qcow2:/e");
+        assert_true(s.disks[0].format == DISK_FORMAT_RAW && s.disks[1].format == DISK_FORMAT_QCOW2);
         assert_string_equal(s.disks[1].id, "disk1");
         assert_true(s.disks[1].read_only == 0 && s.disks[1].engine == DISK_ENGINE_AUTO && s.disks[1].queues == 0);
         assert_int_equal(s.backend_count, 1);
@@ -228,8 +229,10 @@ static void bad_disks(void **state)
         assert_bad(DISK("\"path\": \"b\", \"x\": 0"), "disks[1]: unknown key \"x\"");
         assert_bad(DISK("\"path\": \"b\", \"id\": \"disk0\""), "two have the id \"disk0\"");
         assert_bad(DISK("\"path\": \"b\", \"id\": \"rng\""), "disks[1]: id must be 1 to 20");
-        assert_bad(DISK("\"path\": \"b\", \"format\": \"qcow2\""), "qcow2 cannot be used yet; make a raw image");
-        assert_bad(DISK("\"path\": \"b\", \"format\": \"vdi\""), "disks[1]: format must be raw");
+        assert_bad(DISK("\"path\": \"b\", \"format\": \"vdi\""), "disks[1]: format must be raw or qcow2");
+        assert_bad(DISK("\"path\": \"b\", \"format\": 2"), "disks[1]: format must be a string");
+        assert_bad(DISK("\"path\": \"b\", \"format\": \"qcow2\", \"engine\": \"sync\""),
+                   "cannot be chosen for a disk in format qcow2");
         assert_bad(DISK("\"path\": \"b\", \"read_only\": 1"), "read_only must be true or false");
         assert_bad(DISK("\"path\": \"b\", \"engine\": \"aio\""), "engine must be auto, io_uring or sync");
         assert_bad(DISK("\"path\": \"b\", \"queues\": 17"), "queues must be 1 to 16");

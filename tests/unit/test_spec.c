@@ -280,7 +280,10 @@ SPOIL(bad_read_only, d->read_only = 2)
 SPOIL(bad_direct, d->direct = 2)
 SPOIL(bad_engine, d->engine = 3)
 SPOIL(bad_queues, d->queues = 17)
-SPOIL(bad_rest, d->reserved = 1)
+SPOIL(bad_format, d->format = 2)
+SPOIL(qcow2_engine, (d->format = DISK_FORMAT_QCOW2, d->engine = DISK_ENGINE_SYNC))
+SPOIL(qcow2_bytes, (d->format = DISK_FORMAT_QCOW2, d->bytes_per_s = 1))
+SPOIL(qcow2_ops, (d->format = DISK_FORMAT_QCOW2, d->ops_per_s = 1))
 SPOIL(bad_bytes, d->bytes_per_s = SPEC_IO_RATE_MAX + 1)
 SPOIL(bad_ops, d->ops_per_s = SPEC_IO_RATE_MAX + 1)
 
@@ -295,7 +298,10 @@ static void invalid_disks(void **state)
         invalid_disk(taken_id, "disks[0]: id must");
         invalid_disk(bad_read_only, "must be 0 or 1");
         invalid_disk(bad_direct, "must be 0 or 1");
-        invalid_disk(bad_rest, "must be 0 or 1");
+        invalid_disk(bad_format, "format has");
+        invalid_disk(qcow2_engine, "in format qcow2");
+        invalid_disk(qcow2_bytes, "in format qcow2");
+        invalid_disk(qcow2_ops, "in format qcow2");
         invalid_disk(bad_engine, "engine has");
         invalid_disk(bad_queues, "queues must");
         invalid_disk(bad_bytes, "bytes_per_s must");

@@ -127,7 +127,7 @@ static void help_is_complete(void **state)
                                             "--on-reset ACTION",
                                             "--cpu-limit PERCENT",
                                             "--io-limit DEVICE,",
-                                            "--disk [raw:]FILE",
+                                            "--disk [raw:|qcow2:]FILE",
                                             "--rng, --no-rng",
                                             "--require-all-layers",
                                             "--test-device",
@@ -170,10 +170,10 @@ static void disks(void **state)
 {
         struct guest_spec s =
                 parse_good(ARGS("--disk", "raw:/a,ro,direct,id=root,engine=io_uring,queues=16,bps=2G,iops=7",
-                                "--no-rng", "--disk=raw", "--disk", "./raw:x"));
+                                "--no-rng", "--disk=raw", "--disk", "./raw:x", "--disk", "qcow2:q,ro,direct"));
 
         assert_int_equal(s.rng, 0);
-        assert_int_equal(s.disk_count, 3);
+        assert_int_equal(s.disk_count, 4);
         assert_string_equal(s.disks[0].path, "/a");
         assert_string_equal(s.disks[0].id, "root");
         assert_true(s.disks[0].read_only == 1 && s.disks[0].direct == 1);
@@ -182,6 +182,8 @@ static void disks(void **state)
         assert_string_equal(s.disks[1].path, "raw");
         assert_string_equal(s.disks[1].id, "disk1");
         assert_string_equal(s.disks[2].path, "./raw:x");
+        assert_string_equal(s.disks[3].path, "q");
+        assert_true(s.disks[2].format == DISK_FORMAT_RAW && s.disks[3].format == DISK_FORMAT_QCOW2);
         assert_int_equal(parse_good(ARGS("--no-rng", "--rng")).rng, 1);
         assert_int_equal(parse_good(ARGS("--rng", "--no-rng")).rng, 0);
 }
@@ -243,13 +245,16 @@ static void bad_backends(void **state)
         " is none of ro, direct, id=NAME, engine=ENGINE, queues=N, bps=SIZE, iops=N; a path with a comma in " \
         "it can be given in a configuration file"
 
+#define QCOW2_REFUSES "disks[0]: engine, bytes_per_s and ops_per_s cannot be chosen for a disk in format qcow2"
+
 static void bad_disks(void **state)
 {
         assert_bad(ARGS("--disk", ""), STATUS_USAGE, "--disk : path must be 1 to 1023 bytes");
         assert_bad(ARGS("--disk", "raw:"), STATUS_USAGE, "--disk raw:: path must be 1 to 1023 bytes");
-        assert_bad(ARGS("--disk", "qcow2:a"), STATUS_USAGE,
-                   "--disk qcow2:a: a disk in format qcow2 cannot be used yet; make a raw image of it with qemu-img "
-                   "convert -O raw, or have qemu-storage-daemon serve it (--device)");
+        assert_bad(ARGS("--disk", "qcow2:"), STATUS_USAGE, "--disk qcow2:: path must be 1 to 1023 bytes");
+        assert_bad(ARGS("--disk", "qcow2:a,engine=sync"), STATUS_USAGE, "--disk qcow2:a,engine=sync: " QCOW2_REFUSES);
+        assert_bad(ARGS("--disk", "qcow2:a,bps=1M"), STATUS_USAGE, "--disk qcow2:a,bps=1M: " QCOW2_REFUSES);
+        assert_bad(ARGS("--disk", "qcow2:a,iops=1"), STATUS_USAGE, "--disk qcow2:a,iops=1: " QCOW2_REFUSES);
         assert_bad(ARGS("--disk", "a,b"), STATUS_USAGE, "--disk a,b: 'b'" DISK_OPTIONS);
         assert_bad(ARGS("--disk", "a,"), STATUS_USAGE, "--disk a,: ''" DISK_OPTIONS);
         assert_bad(ARGS("--disk", "a,ro=1"), STATUS_USAGE, "--disk a,ro=1: 'ro=1'" DISK_OPTIONS);

@@ -37,6 +37,14 @@ struct layer_claim layer_claim_vmm(const struct guest_state *state)
                                     .devices = state->device_count};
 }
 
+bool device_is_storage(const struct guest_state *state, size_t index)
+{
+        for (uint32_t i = 0; i < state->spec.disk_count; i++)
+                if (strcmp(state->spec.disks[i].id, state->devices[index].id) == 0)
+                        return state->spec.disks[i].format == DISK_FORMAT_QCOW2;
+        return false;
+}
+
 struct layer_claim layer_claim_device(const struct guest_state *state, size_t index, const struct inspect_facts *vmm)
 {
         const struct device_state *device = &state->devices[index];
@@ -47,6 +55,7 @@ struct layer_claim layer_claim_device(const struct guest_state *state, size_t in
                                     .devices = state->device_count,
                                     .device = device,
                                     .index = index,
+                                    .storage = device_is_storage(state, index),
                                     .vmm = vmm};
 }
 
@@ -135,6 +144,21 @@ static bool fd_is_of_device(const struct device_state *d, const struct fd_facts 
         return false;
 }
 
+/* What qemu-storage-daemon opens has any number; the one file is the image. */
+static bool fd_is_of_storage(const struct device_state *d, const struct fd_facts *fd)
+{
+        if (fd->kind == FD_FILE)
+                return fd->number == DEVICE_FD_RESOURCE && is_resource(&d->resource, fd);
+        return fd->number < DEVICE_FD_LIMIT && fd->kind != FD_KVM_VM && fd->kind != FD_KVM_VCPU && fd->kind != FD_URING;
+}
+
+static bool fd_is_of(const struct layer_claim *claim, const struct fd_facts *fd)
+{
+        if (!claim->device)
+                return fd_is_of_vmm(claim, fd);
+        return claim->storage ? fd_is_of_storage(claim->device, fd) : fd_is_of_device(claim->device, fd);
+}
+
 static enum layer_found find_fds(const struct layer_claim *claim, const struct inspect_facts *f, struct layer_view *v)
 {
         if (!f->fds_known) {
@@ -142,7 +166,7 @@ static enum layer_found find_fds(const struct layer_claim *claim, const struct i
                 return FOUND_UNKNOWN;
         }
         for (size_t i = 0; i < f->fd_count; i++)
-                if (claim->device ? !fd_is_of_device(claim->device, &f->fds[i]) : !fd_is_of_vmm(claim, &f->fds[i])) {
+                if (!fd_is_of(claim, &f->fds[i])) {
                         detail(v, "descriptor %d: %s", f->fds[i].number, fd_kind_names[f->fds[i].kind]);
                         return FOUND_NO;
                 }
@@ -150,10 +174,15 @@ static enum layer_found find_fds(const struct layer_claim *claim, const struct i
         return FOUND_YES;
 }
 
+/* A root that is mounted nowhere is one with files (jail_files.c). */
 static enum layer_found find_root(const struct inspect_facts *f, struct layer_view *v)
 {
         const struct root_facts *r = &f->root;
 
+        if (r->mounts == 0) {
+                detail(v, "one of its own, with files");
+                return FOUND_NO;
+        }
         detail(v, "%zu %s, %s%s", r->mounts, r->mounts == 1 ? "mount" : "mounts", r->fs_type,
                r->mount_read_only && r->fs_read_only ? ", read-only" : "");
         return yes_if(r->mounts == 1 && r->at_root && strcmp(r->fs_type, "tmpfs") == 0 && r->mount_read_only &&
@@ -394,7 +423,8 @@ static enum layer_found find(enum jail_layer layer, const struct layer_claim *cl
 void layer_judge(enum jail_layer layer, const struct layer_claim *claim, const struct inspect_facts *f,
                  struct layer_view *ret)
 {
-        struct layer_view v = {0};
+        struct layer_view v = {.needs = claim->storage && layer == LAYER_ROOT ? "the disk in format raw"
+                                                                              : jail_layers[layer].remedy};
         enum layer_found found = find(layer, claim, f, &v);
 
         if (claim->layers & LAYER_BIT(layer))

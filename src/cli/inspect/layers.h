@@ -20,7 +20,8 @@ enum layer_verdict {
 
 struct layer_view {
         enum layer_verdict verdict;
-        char detail[128]; /* what the kernel says; may be empty */
+        char detail[128];  /* what the kernel says; may be empty */
+        const char *needs; /* what would put it in force */
 };
 
 /* What the supervisor wrote down of one process. */
@@ -32,8 +33,12 @@ struct layer_claim {
         /* Of a device's process: */
         const struct device_state *device; /* NULL: the VMM */
         size_t index;
+        bool storage;                    /* it is qemu-storage-daemon, and not a program of ours */
         const struct inspect_facts *vmm; /* whose namespaces it must be in; NULL: it has its own */
 };
+
+/* Is it a disk that qemu-storage-daemon serves? */
+bool device_is_storage(const struct guest_state *state, size_t index);
 
 struct layer_claim layer_claim_vmm(const struct guest_state *state);
 struct layer_claim layer_claim_device(const struct guest_state *state, size_t index, const struct inspect_facts *vmm);

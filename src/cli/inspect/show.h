@@ -22,6 +22,10 @@ const char *device_type_name(uint32_t type);
 /* The back end that a device is served by, when that is outside of the jail; else NULL. */
 const struct backend_spec *device_backend(const struct guest_state *s, uint32_t index);
 
+/* Why a device that qemu-storage-daemon serves, in the jail, is not isolated as one of ours. */
+#define STORAGE_DEGRADED \
+        "qemu-storage-daemon serves it: its root has the files that it maps, and its filter is wider than ours"
+
 void inspection_print(const struct inspection *x);
 
 /* Prints JSON on standard output. Returns 0 or a negative errno. */

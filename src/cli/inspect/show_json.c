@@ -128,7 +128,7 @@ static void report_layers(struct report *r, const struct layer_view *layers, uin
                 if (v->detail[0])
                         report_text(r, v->detail, "layers/%d/detail", i);
                 if (v->verdict == LAYER_ABSENT)
-                        report_text(r, jail_layers[i].remedy, "layers/%d/needs", i);
+                        report_text(r, v->needs, "layers/%d/needs", i);
         }
 }
 
@@ -144,7 +144,7 @@ static void report_outside(struct report *r, const struct device_state *d, const
 
 /* vmm: NULL for a device alone. */
 static void report_device(struct report *r, const struct device_state *d, const struct device_inspection *di,
-                          const struct backend_spec *b, const struct inspect_facts *vmm)
+                          const struct backend_spec *b, bool storage, const struct inspect_facts *vmm)
 {
         const struct inspect_facts *f = &di->facts;
 
@@ -155,6 +155,10 @@ static void report_device(struct report *r, const struct device_state *d, const 
         report_boolean(r, b != NULL, "outside");
         if (b)
                 report_outside(r, d, b);
+        if (storage) {
+                report_boolean(r, true, "degraded");
+                report_text(r, STORAGE_DEGRADED, "why_degraded");
+        }
         if (b || !di->running) {
                 report_null(r, "pid");
                 return;
@@ -205,7 +209,7 @@ int inspection_print_json(const struct inspection *x, struct err *e)
         for (uint32_t i = 0; i < x->state.device_count; i++) {
                 report_under(&rep, "devices/%u/", i);
                 report_device(&rep, &x->state.devices[i], &x->devices[i], device_backend(&x->state, i),
-                              x->state.alone ? NULL : &x->facts);
+                              device_is_storage(&x->state, i), x->state.alone ? NULL : &x->facts);
         }
         return report_print(&rep, e);
 }

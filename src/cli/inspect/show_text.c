@@ -177,7 +177,7 @@ static void print_layers(const struct layer_view *layers, bool of_device)
                 printf("  %-*s  %-18s  %-20s  %s", (int)name_width, jail_layers[i].name, layer_verdict_text(v->verdict),
                        layer_source_text((enum jail_layer)i, v->verdict, of_device), v->detail);
                 if (v->verdict == LAYER_ABSENT)
-                        printf("%sneeds %s", v->detail[0] ? "; " : "", jail_layers[i].remedy);
+                        printf("%sneeds %s", v->detail[0] ? "; " : "", v->needs);
                 printf("\n");
         }
 }
@@ -195,7 +195,7 @@ static void print_outside(const struct device_state *d, const struct backend_spe
 }
 
 /* vmm: NULL for a device alone. */
-static void print_device(const struct device_state *d, const struct device_inspection *di,
+static void print_device(const struct device_state *d, const struct device_inspection *di, bool storage,
                          const struct inspect_facts *vmm)
 {
         printf("\nDevice %s (%s), started again %u times\n\n", d->id, device_type_name(d->type), d->restarts);
@@ -205,6 +205,8 @@ static void print_device(const struct device_state *d, const struct device_inspe
                                                            : "it is being started again");
                 return;
         }
+        if (storage)
+                printf("  DEGRADED: " STORAGE_DEGRADED "\n\n");
         print_process(&di->facts);
         print_namespaces(&di->facts, vmm);
         print_threads(&di->facts);
@@ -218,7 +220,7 @@ void inspection_print(const struct inspection *x)
 {
         if (x->state.alone) {
                 printf("Device %s, alone\n", x->state.spec.name);
-                print_device(&x->state.devices[0], &x->devices[0], NULL);
+                print_device(&x->state.devices[0], &x->devices[0], device_is_storage(&x->state, 0), NULL);
                 return;
         }
         printf("Guest %s\n\n", x->state.spec.name);
@@ -233,5 +235,5 @@ void inspection_print(const struct inspection *x)
                 if (device_backend(&x->state, i))
                         print_outside(&x->state.devices[i], device_backend(&x->state, i));
                 else
-                        print_device(&x->state.devices[i], &x->devices[i], &x->facts);
+                        print_device(&x->state.devices[i], &x->devices[i], device_is_storage(&x->state, i), &x->facts);
 }

@@ -367,7 +367,7 @@ static int disk_print(json_t *array, const struct disk_spec *d, struct err *e)
         int r = text_add(object, "path", d->path, e);
 
         if (r == 0)
-                r = text_add(object, "format", "raw", e);
+                r = text_add(object, "format", disk_format_name(d->format), e);
         if (r == 0)
                 r = text_add(object, "id", d->id, e);
         if (r == 0)

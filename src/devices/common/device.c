@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "devices/common/device_config.h"
 #include "jail/jail.h"
 #include "jail/jail_seccomp.h"
 #include "spec/device_fds.h"
@@ -66,25 +67,6 @@ void device_queue_unwatch(const struct vu_queue *q)
         (void)device_unwatch(q->kick_fd); /* the front end's descriptor: what it is now is no concern of ours */
 }
 
-static int config_receive(struct control_device_config *ret, uint64_t layers, struct err *e)
-{
-        static union control_message m;
-        uint64_t missing;
-        int r = control_receive(DEVICE_FD_CONTROL, &m);
-
-        if (r == 0 && m.head.type != CONTROL_DEVICE_CONFIG)
-                r = -EPROTO;
-        if (r < 0)
-                return err_set(e, r, "receive the device's configuration");
-        missing = m.device_config.required_layers & ~layers;
-        for (unsigned int i = 0; i < LAYER_COUNT; i++)
-                if (missing & LAYER_BIT(i))
-                        return err_bad(e, STATUS_ISOLATION, "the layer \"%s\" cannot be had; it needs %s",
-                                       jail_layers[i].name, jail_layers[i].remedy);
-        *ret = m.device_config;
-        return 0;
-}
-
 static int loop_open(struct err *e)
 {
         int fd = epoll_create1(EPOLL_CLOEXEC), r;
@@ -118,7 +100,7 @@ static int start(struct device *d, struct err *e)
         int r = jail_seal(&ready.layers, &abi, e);
 
         if (r == 0)
-                r = config_receive(&config, ready.layers, e);
+                r = device_config_receive(&config, ready.layers, e);
         if (r == 0)
                 r = loop_open(e);
         if (r == 0)
