@@ -38,6 +38,8 @@ static const char *on_if(bool condition)
 /*
  * Nothing is left to guess: both formats are said, the file has no other below it, and locks are not its matter,
  * because the supervisor has one, on the same open file description, also while no process is there (disk.h).
+ * writethrough is what QEMU 7.2's tells its front end in any case (wce is 0 in configuration space): a guest that
+ * believes it does not flush.
  */
 void device_storage_request(const struct storage_program *p, const struct device *dv, struct jail_request *req)
 {
@@ -66,7 +68,7 @@ void device_storage_request(const struct storage_program *p, const struct device
                  read_only, direct);
         snprintf(export, sizeof(export),
                  "{\"type\":\"vhost-user-blk\",\"id\":\"export\",\"node-name\":\"disk\",\"writable\":%s,"
-                 "\"num-queues\":%u,\"addr\":{\"type\":\"fd\",\"str\":\"%d\"}}",
+                 "\"writethrough\":true,\"num-queues\":%u,\"addr\":{\"type\":\"fd\",\"str\":\"%d\"}}",
                  on_if(!dv->disk->read_only), dv->queues, DEVICE_FD_FRONTEND);
         req->argv = argv;
         req->envp = envp;

@@ -34,9 +34,10 @@ class Disk:
     engine: str = ""
     queues: int = 0
     no_flush: bool = False  # of QEMU's: flushes do nothing
+    format: str = "raw"     # of bulkhead's
 
     def option(self):
-        words = [f"raw:{self.path}", f"id={self.id}"]
+        words = [f"{self.format}:{self.path}", f"id={self.id}"]
         words += ["ro"] * self.read_only + ["direct"] * self.direct
         words += [f"engine={self.engine}"] * bool(self.engine) + [f"queues={self.queues}"] * bool(self.queues)
         return ["--disk", ",".join(words)]
@@ -74,7 +75,7 @@ class DiskGuest(Guest):
         path = str(next(disk.path for disk in self.disks if disk.id == disk_id))
         for pid in children(self.process.pid):
             try:
-                if Path(f"/proc/{pid}/comm").read_text().strip() == "bulkhead-blk" and \
+                if Path(f"/proc/{pid}/cmdline").read_bytes().startswith((b"bulkhead-blk\0", b"qemu-storage-daemon\0")) and \
                         any(os.readlink(fd) == path for fd in Path(f"/proc/{pid}/fd").iterdir()):
                     return pid
             except (FileNotFoundError, ProcessLookupError):
