@@ -273,6 +273,14 @@ def test_threads_that_have_nothing_to_do_end(served, daemon):
     assert device(served) == {"id": "disk0", "pid": daemon, "restarts": 0}
 
 
+def test_the_auditor_knows_its_format(guests, image):
+    assert run_blk(guests, image, "seed=1").status_now() == Status.OK
+    guest = started(guests, image)
+    found = {f["id"]: f for f in json.loads(command("audit", "--json").stdout)["findings"] if guest.name in f["guests"]}
+    assert {name: found[name]["verdict"] for name in ("STO-CHAIN", "STO-PROBE", "STO-LOCK", "FS-FDS")} == dict.fromkeys(
+        ("STO-CHAIN", "STO-PROBE", "STO-LOCK", "FS-FDS"), "PASS")
+
+
 # ---- deaths ----
 
 def test_one_that_is_idle_is_started_again(guests, image):

@@ -99,8 +99,12 @@ static enum image_choice node_choice(struct arena *a, const struct process *p, c
 static enum image_choice argument_choice(struct arena *a, const struct guest *g, const struct process *p,
                                          const char *argument, const char *option)
 {
+        /* It is started with the format said; the other programs know raw images alone. */
+        if (strcmp(g->kind, "bulkhead") == 0 && p->argc > 0 &&
+            strcmp(base_name(p->argv[0]), "qemu-storage-daemon") == 0)
+                return CHOICE_EXPLICIT;
         if (strcmp(g->kind, "bulkhead") == 0 || strcmp(g->kind, "Firecracker") == 0)
-                return CHOICE_RAW; /* they know no other format */
+                return CHOICE_RAW;
         if (strcmp(g->kind, "QEMU") == 0) {
                 const char *format;
 
