@@ -107,6 +107,9 @@ static int wait_ready(int fd, short events, int64_t deadline_ms)
         return n == 0 ? -ETIMEDOUT : 0;
 }
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-compare" /* in musl's CMSG_NXTHDR() */
+
 /* Takes over what the control buffer brought. Returns 0 or -EPROTO; m owns the descriptors either way. */
 static int take_fds(struct vu_message *m, struct msghdr *h)
 {
@@ -124,6 +127,8 @@ static int take_fds(struct vu_message *m, struct msghdr *h)
         }
         return stray ? -EPROTO : 0;
 }
+
+#pragma GCC diagnostic pop
 
 /*
  * Receives exactly len bytes. Descriptors come with a message's first byte (m not NULL) and nowhere else: without a
