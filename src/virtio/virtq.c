@@ -199,9 +199,17 @@ bool virtq_should_notify(struct virtq *q)
         return !asked || vring_need_event(used_event(q), q->next_used, old);
 }
 
+bool virtq_waiting(const struct virtq *q)
+{
+        return !q->broken && load16(&avail_of(q)->idx) != q->next_avail;
+}
+
+/* An event index cannot say "never": the chain before the next one is what the driver passes again after all others. */
 void virtq_kicks_off(struct virtq *q)
 {
-        if (!q->event_idx) /* an event index asks for one kick, and stays where that was */
+        if (q->event_idx)
+                avail_event_set(q, (uint16_t)(q->next_avail - 1));
+        else
                 store16(&used_of(q)->flags, VRING_USED_F_NO_NOTIFY);
 }
 
@@ -213,7 +221,7 @@ bool virtq_kicks_on(struct virtq *q)
                 store16(&used_of(q)->flags, 0);
         /* The wish is visible before the index is read: the driver publishes the index, then looks at the wish. */
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
-        return !q->broken && load16(&avail_of(q)->idx) != q->next_avail;
+        return virtq_waiting(q);
 }
 
 uint64_t virtq_read(const struct virtq_chain *c, uint64_t off, void *buf, uint64_t len_bytes)

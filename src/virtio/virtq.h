@@ -73,7 +73,10 @@ void virtq_push(struct virtq *q, uint16_t head, uint32_t written_bytes);
 /* Does the driver want to be told of what was pushed since it was last told? Call after a batch of virtq_push(). */
 bool virtq_should_notify(struct virtq *q);
 
-/* Asks the driver not to notify, while the caller looks itself. */
+/* Is there a chain to take? */
+bool virtq_waiting(const struct virtq *q);
+
+/* Asks the driver not to notify, while the caller looks itself. By an event index it does once in 65536 chains. */
 void virtq_kicks_off(struct virtq *q);
 
 /* Asks it to notify again. Returns true when chains came in the meantime: look again before waiting. */

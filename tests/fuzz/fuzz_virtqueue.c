@@ -248,6 +248,7 @@ static void kicks(bool on)
 {
         uint8_t *used = w.q.used, *event = used + 4 + 8 * w.layout.size;
         const uint16_t flags = on ? 0 : VRING_USED_F_NO_NOTIFY;
+        const uint16_t asked = (uint16_t)(w.q.next_avail - !on);
         bool more = false;
 
         ram_remember();
@@ -257,10 +258,11 @@ static void kicks(bool on)
                 virtq_kicks_off(&w.q);
         if (!w.event_idx)
                 memcpy(remembered(used), &flags, 2);
-        else if (on)
-                memcpy(remembered(event), &w.q.next_avail, 2);
+        else
+                memcpy(remembered(event), &asked, 2);
         ram_must_be_as_remembered();
         /* The rings may lie in one another: the index is as it is now. */
+        MUST(virtq_waiting(&w.q) == (!w.q.broken && get16((uint8_t *)w.q.avail + 2) != w.q.next_avail));
         MUST(more == (on && !w.q.broken && get16((uint8_t *)w.q.avail + 2) != w.q.next_avail));
 }
 
