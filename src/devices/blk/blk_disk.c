@@ -162,17 +162,18 @@ static bool limited(struct blk_disk *d)
         return true;
 }
 
+static bool may_take(struct blk_disk *d)
+{
+        return task_there(d) && !limited(d);
+}
+
 /* Takes one request off a queue. Returns false when there is none, or the queue is broken. */
 static bool take(struct blk_disk *d, unsigned int queue)
 {
         struct vu_queue *q = d->queues[queue].queue;
-        int r = vu_queue_pop(q, &d->chain);
 
-        if (r == 0 && virtq_kicks_on(&q->ring))
-                r = vu_queue_pop(q, &d->chain);
-        if (r <= 0)
+        if (vu_queue_pop(q, &d->chain) <= 0)
                 return false;
-        virtq_kicks_off(&q->ring);
         begin(d, queue);
         return true;
 }
@@ -182,7 +183,7 @@ static unsigned int take_all(struct blk_disk *d, unsigned int max)
 {
         unsigned int taken = 0, empty = 0;
 
-        while (empty < d->ops.queues && taken < max && task_there(d) && !limited(d)) {
+        while (empty < d->ops.queues && taken < max && may_take(d)) {
                 unsigned int queue = d->next_queue;
 
                 if (d->queues[queue].queue && take(d, queue)) {
@@ -193,6 +194,8 @@ static unsigned int take_all(struct blk_disk *d, unsigned int max)
                 }
                 d->next_queue = (queue + 1) % d->ops.queues;
         }
+        if (taken > 0)
+                blk_spin_taken(&d->spin, now_ns());
         return taken;
 }
 
@@ -216,24 +219,87 @@ static unsigned int reap(struct blk_disk *d, bool wait)
 
 static void notify(struct blk_disk *d)
 {
+        bool given = false;
+
         for (unsigned int i = 0; i < d->ops.queues; i++)
                 if (d->queues[i].pushed) {
                         d->queues[i].pushed = false;
                         vu_queue_notify(d->queues[i].ring);
+                        given = true;
                 }
+        if (given)
+                blk_spin_given(&d->spin, now_ns());
+}
+
+static void kicks_off(struct blk_disk *d)
+{
+        for (unsigned int i = 0; i < d->ops.queues; i++)
+                if (d->queues[i].queue)
+                        virtq_kicks_off(&d->queues[i].queue->ring);
+}
+
+/* Returns true when there is something to take already. */
+static bool kicks_on(struct blk_disk *d)
+{
+        bool more = false;
+
+        for (unsigned int i = 0; i < d->ops.queues; i++)
+                if (d->queues[i].queue)
+                        more |= virtq_kicks_on(&d->queues[i].queue->ring);
+        return more;
+}
+
+static bool waiting_there(const struct blk_disk *d)
+{
+        for (unsigned int i = 0; i < d->ops.queues; i++)
+                if (d->queues[i].queue && virtq_waiting(&d->queues[i].queue->ring))
+                        return true;
+        return false;
+}
+
+/* Looks for a while whether there is something to do. */
+static bool spin(struct blk_disk *d)
+{
+        bool found = false;
+
+        while (!found && may_take(d) && blk_spin_on(&d->spin, now_ns())) {
+                __builtin_ia32_pause(); /* the driver may be on this core's other thread */
+                found = waiting_there(d) || blk_engine_ready(&d->engine);
+        }
+        return found;
+}
+
+static void awake(struct blk_disk *d)
+{
+        blk_engine_awake(&d->engine);
+        kicks_off(d);
+}
+
+/*
+ * Before sleeping. Returns true when there is something to do all the same. Who may not take anything is not to be
+ * kicked either: the timer or a completion wakes it.
+ */
+static bool rest(struct blk_disk *d)
+{
+        bool more = may_take(d) && kicks_on(d);
+
+        more = blk_engine_rest(&d->engine) || more;
+        if (more)
+                awake(d);
+        return more;
 }
 
 void blk_disk_run(struct blk_disk *d)
 {
         unsigned int left = TURN_MAX, taken, done;
 
-        blk_engine_awake(&d->engine);
+        awake(d);
         do {
                 taken = take_all(d, left);
                 left -= taken;
                 done = reap(d, false);
                 notify(d);
-        } while (left > 0 && (done > 0 || blk_engine_rest(&d->engine)));
+        } while (left > 0 && (taken > 0 || done > 0 || spin(d) || rest(d)));
         /* Nobody else would come back for this. */
         if (left == 0 || blk_engine_stuck(&d->engine))
                 timer_set(d, 0);
@@ -319,6 +385,7 @@ int blk_disk_open(struct blk_disk *d, const struct disk_spec *spec, unsigned int
         token_bucket_init(&d->bytes, spec->bytes_per_s, spec->bytes_per_s / 10, now);
         token_bucket_init(&d->operations, spec->ops_per_s, spec->ops_per_s / 10, now);
         d->waiting_tail = &d->waiting;
+        blk_spin_init(&d->spin);
         return 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include "devices/blk/blk_engine.h"
 #include "devices/blk/blk_image.h"
+#include "devices/blk/blk_spin.h"
 #include "devices/blk/blk_task.h"
 #include "devices/common/token_bucket.h"
 #include "spec/guest_spec.h"
@@ -29,6 +30,7 @@ struct blk_disk {
         char id[SPEC_ID_MAX];
         int timer_fd; /* rate limits, and work that is left for the next turn */
         struct token_bucket bytes, operations;
+        struct blk_spin spin;
         struct blk_disk_queue queues[VU_QUEUES_MAX];
         unsigned int next_queue;
         struct virtq_chain chain;                        /* the request that is being read */

@@ -97,6 +97,11 @@ bool blk_engine_rest(struct blk_engine *g)
         return (g->ring.fd >= 0 && uring_events_on(&g->ring)) || g->done;
 }
 
+bool blk_engine_ready(const struct blk_engine *g)
+{
+        return (g->ring.fd >= 0 && uring_ready(&g->ring)) || g->done;
+}
+
 bool blk_engine_stuck(const struct blk_engine *g)
 {
         return g->ring.fd >= 0 && g->ring.unsubmitted > 0;

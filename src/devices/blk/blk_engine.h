@@ -47,6 +47,9 @@ struct blk_op *blk_engine_reap(struct blk_engine *g);
 void blk_engine_awake(struct blk_engine *g);
 bool blk_engine_rest(struct blk_engine *g);
 
+/* Would kick() or reap() find something? */
+bool blk_engine_ready(const struct blk_engine *g);
+
 /* True when something submitted could not be handed to the kernel yet: kick again, without waiting for event_fd. */
 bool blk_engine_stuck(const struct blk_engine *g);
 

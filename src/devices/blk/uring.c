@@ -206,6 +206,11 @@ bool uring_reap(struct uring *u, struct io_uring_cqe *ret)
         return true;
 }
 
+bool uring_ready(const struct uring *u)
+{
+        return *u->cq_head != load_acquire(u->cq_tail) || (load_acquire(u->sq_flags) & URING_TODO);
+}
+
 void uring_events_off(struct uring *u)
 {
         __atomic_store_n(u->cq_flags, IORING_CQ_EVENTFD_DISABLED, __ATOMIC_RELAXED);
@@ -216,7 +221,7 @@ bool uring_events_on(struct uring *u)
         __atomic_store_n(u->cq_flags, 0, __ATOMIC_RELAXED);
         /* The kernel makes a completion visible, then looks at the flag. */
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
-        return *u->cq_head != load_acquire(u->cq_tail) || (load_acquire(u->sq_flags) & URING_TODO);
+        return uring_ready(u);
 }
 
 void uring_close(struct uring *u)

@@ -55,6 +55,9 @@ int uring_enter(struct uring *u, unsigned int wait);
 /* The next completion, or false. */
 bool uring_reap(struct uring *u, struct io_uring_cqe *ret);
 
+/* Is there something to reap, or to finish by uring_enter()? */
+bool uring_ready(const struct uring *u);
+
 /*
  * Without events while the caller looks by itself. Turning them on again says whether something came meanwhile, to be
  * looked at before waiting.
