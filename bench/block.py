@@ -23,6 +23,7 @@ MIB = 1 << 20
 LOADS = ("randread", "randwrite", "seqread", "seqwrite")
 DEPTHS = (1, 8, 32, 64)
 RANDOM = LOADS[:2]
+PROGRAMS = ("bulkhead", "bulkhead-vmm", "bulkhead-json")
 LINE = re.compile(r"^\w+: (?P<load>\w+) (?P<bytes>\d+) bytes depth (?P<depth>\d+): (?P<requests>\d+) requests, "
                   r"(?P<ns>\d+) ns, (?P<calls>\d+) (?:notifications|calls), p50 (?P<p50>\d+) us, p99 (?P<p99>\d+) us$",
                   re.MULTILINE)
@@ -49,11 +50,27 @@ def host_command(options):
     return command + [str(options.file)]
 
 
-def bulkhead_command(options):
-    disk = str(options.file) if options.buffered else f"{options.file},direct"
-    return [str(options.build / "bulkhead"), "run", f"bench-{os.getpid()}", "--kernel", str(options.guest), "--mem",
+def run_command(programs, disk, options):
+    return [str(programs / "bulkhead"), "run", f"bench-{os.getpid()}", "--kernel", str(options.guest), "--mem",
             f"{MEMORY_MIB}M", "--test-device", "--no-rng", "--disk", disk, "--cmdline",
             " ".join(guest_words(options))]
+
+
+def bulkhead_command(options):
+    return run_command(options.build, str(options.file) if options.buffered else f"{options.file},direct", options)
+
+
+def null_command(options):
+    """Programs whose disk does nothing: what is left is the way there and back."""
+    return run_command(options.null_programs, f"{options.file},engine=sync", options)
+
+
+def null_programs_make(options, directory):
+    directory.mkdir()
+    for name in PROGRAMS:
+        shutil.copy(options.build / name, directory / name)
+    shutil.copy(options.build / "bench/bulkhead-blk-null", directory / "bulkhead-blk")
+    return directory
 
 
 def qemu_command(options):
@@ -71,6 +88,7 @@ def qemu_command(options):
 MONITORS = {
     "host": (host_command, 0),
     "bulkhead": (bulkhead_command, 0),
+    "null": (null_command, 0),
     "qemu": (qemu_command, 1),  # QEMU's exit status is twice the verdict and one more
 }
 
@@ -187,6 +205,7 @@ def parse(argv):
     parser.add_argument("--size", type=int, default=1024, metavar="MIB", help="of the new file (1024)")
     parser.add_argument("--buffered", action="store_true", help="through the page cache instead of O_DIRECT")
     parser.add_argument("--leave-out", action="append", default=[], choices=("bulkhead", "qemu"), help="do not measure it")
+    parser.add_argument("--null", action="store_true", help="bulkhead with a disk that completes at once, too")
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="build directory (build)")
     parser.add_argument("--qemu", default="qemu-system-x86_64", metavar="PROGRAM", help="QEMU (qemu-system-x86_64)")
     parser.add_argument("--json", action="store_true", help="print everything measured as JSON instead of tables")
@@ -197,9 +216,11 @@ def parse(argv):
         parser.error("--depth must be 1 to 64")
     options.build = options.build.resolve()
     options.guest = options.build / "guests/block_bench.elf"
-    for needed in (options.build / "bulkhead", options.build / "bench/host_uring", options.guest):
+    for needed in (options.build / "bulkhead", options.build / "bench/host_uring", options.guest,
+                   *[options.build / "bench/bulkhead-blk-null"] * options.null):
         if not needed.exists() and not (needed.name in options.leave_out):
-            parser.error(f"{needed} is missing: build first, with meson setup build && ninja -C build")
+            parser.error(f"{needed} is missing: build first, with meson setup build && ninja -C build "
+                         f"{needed.relative_to(options.build)}")
     if os.geteuid() != 0:
         parser.error("guests are started by root")
     return options
@@ -207,7 +228,8 @@ def parse(argv):
 
 def main(argv):
     options = parse(argv)
-    names, skipped = [name for name in MONITORS if name not in options.leave_out], []
+    names = [name for name in MONITORS if name not in options.leave_out and (name != "null" or options.null)]
+    skipped = []
     if "qemu" in names and not shutil.which(options.qemu):
         names.remove("qemu")
         skipped.append(f"qemu: no {options.qemu} in PATH")
@@ -216,6 +238,8 @@ def main(argv):
         if options.file is None:
             options.file = Path(scratch) / "disk"
             fill(options.file, options.size)
+        if options.null:
+            options.null_programs = null_programs_make(options, Path(scratch) / "programs")
         runs = measure(options, names)
         rows = rows_of(runs)
         judged = judge(rows)
