@@ -57,7 +57,7 @@ int guest_ram_map(struct guest_ram *ret, uint64_t len_bytes, gpa_t hole_start, g
         struct guest_ram ram = {.len_bytes = len_bytes};
         uint64_t below = len_bytes < hole_start ? len_bytes : hole_start;
         _cleanup_fd_ int fd = -1;
-        uint8_t *host;
+        uint8_t *host = NULL;
         int r;
 
         if (len_bytes == 0 || len_bytes % PAGE_BYTES || len_bytes > INT64_MAX)

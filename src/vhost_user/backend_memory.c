@@ -147,7 +147,7 @@ int vu_on_set_inflight(struct vu_backend *b, struct vu_message *m, struct err *e
 {
         const struct vu_payload_inflight *i = &m->body.inflight;
         uint64_t bytes;
-        void *map;
+        void *map = NULL;
         int r = inflight_check(b, i, e);
 
         if (r < 0)

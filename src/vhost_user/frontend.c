@@ -232,7 +232,7 @@ static int introduce(struct vu_frontend *f, uint64_t wanted, unsigned int queues
         uint64_t mine = VU_PROTOCOL_MQ | VU_PROTOCOL_REPLY_ACK | VU_PROTOCOL_INFLIGHT_SHMFD | VU_PROTOCOL_RESET_DEVICE |
                         VU_PROTOCOL_CONFIGURE_MEM_SLOTS | VU_PROTOCOL_STATUS;
         struct vu_message owner = {0};
-        uint64_t offered;
+        uint64_t offered = 0;
         int r;
 
         vu_deadline_set(f, VU_FIRST_TIMEOUT_MS);

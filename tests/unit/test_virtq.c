@@ -55,7 +55,9 @@ static int setup(void **state)
         struct driver *d = calloc(1, sizeof(*d));
         int fd = memfd_create("test", MFD_CLOEXEC);
 
-        assert_true(d && fd >= 0 && ftruncate(fd, (off_t)(2 * REGION + BIG_BYTES)) == 0);
+        if (!d)
+                return -1;
+        assert_true(fd >= 0 && ftruncate(fd, (off_t)(2 * REGION + BIG_BYTES)) == 0);
         assert_int_equal(guest_ram_add(&d->ram, fd, REGION, 0, REGION, 0, NULL), 0);
         assert_int_equal(guest_ram_add(&d->ram, fd, 0, REGION, REGION, REGION, NULL), 0);
         assert_int_equal(guest_ram_add(&d->ram, fd, 2 * REGION, BIG, BIG_BYTES, BIG, NULL), 0);

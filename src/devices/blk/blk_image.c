@@ -40,7 +40,7 @@ static int size_get(const struct blk_image *m, uint64_t *ret, struct err *e)
 
 int blk_image_resize(struct blk_image *m, struct err *e)
 {
-        uint64_t bytes;
+        uint64_t bytes = 0;
         int r = size_get(m, &bytes, e);
 
         if (r == 0)

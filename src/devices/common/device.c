@@ -95,7 +95,7 @@ static int start(struct device *d, struct err *e)
 {
         static struct control_device_config config;
         struct control_ready ready = {.head = CONTROL_HEADER(CONTROL_READY, sizeof(ready))};
-        const struct vu_device_ops *ops;
+        const struct vu_device_ops *ops = NULL;
         unsigned int abi;
         int r = jail_seal(&ready.layers, &abi, e);
 
