@@ -374,7 +374,7 @@ static void ap_main(void)
         user_init(1);
         started = 1;
         for (;;) {
-                while (racing != 1)
+                while (racing == 0) /* it may be 2 already, when this processor was not given time meanwhile */
                         cpu_pause();
                 (void)user_call(1, race, NULL);
                 racing = 0;
