@@ -194,6 +194,12 @@ static int process_reap(struct device *dv)
         return status;
 }
 
+/* As the VMM's own end kills it. */
+static bool killed(int status)
+{
+        return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
 int device_process_blame(struct device *dv, int timeout_ms, struct err *e)
 {
         struct pollfd p = {.fd = dv->pidfd, .events = POLLIN};
@@ -202,7 +208,7 @@ int device_process_blame(struct device *dv, int timeout_ms, struct err *e)
         if (dv->pidfd < 0 || poll(&p, 1, timeout_ms) != 1)
                 return 0;
         status = process_reap(dv);
-        if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) /* as the VMM's own end does it */
+        if (killed(status))
                 return 0;
         (void)peer_died(dv->role->program, status, e);
         return -ECHILD;
@@ -302,7 +308,8 @@ static int process_over(struct devices *d, struct device *dv, int vmm_fd, const 
         }
         if (d->map_ids)
                 return alone_over(d, dv, status, first, e);
-        if (device_run_is_ending(vmm_fd)) {
+        /* The VMM may be ending because of this one: then the reason is here. */
+        if (device_run_is_ending(vmm_fd) && (was_up || (!first && killed(status)))) {
                 dv->phase = DEVICE_OFF;
                 return 0;
         }

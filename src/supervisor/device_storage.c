@@ -38,8 +38,7 @@ static const char *on_if(bool condition)
 /*
  * Nothing is left to guess: both formats are said, the file has no other below it, and locks are not its matter,
  * because the supervisor has one, on the same open file description, also while no process is there (disk.h).
- * writethrough is what QEMU 7.2's tells its front end in any case (wce is 0 in configuration space): a guest that
- * believes it does not flush.
+ * writethrough is for drivers that cannot flush, which the program would not notice.
  */
 void device_storage_request(const struct storage_program *p, const struct device *dv, struct jail_request *req)
 {

@@ -65,7 +65,7 @@ def test_debian_boots_and_keeps_its_data(scratch):
         guest.shell("blkdiscard -o 8M -l 1M /dev/vdb")
         guest.shell("head -c 1M /dev/urandom >/tmp/x; dd if=/tmp/x of=/dev/vdb bs=1M seek=10 oflag=direct conv=fsync 2>/dev/null")
         assert guest.shell("dmesg | grep -E 'I/O error|blk_update' || true") == ""
-        assert guest.shell("cat /sys/block/vdb/queue/write_cache").strip() == "write through"
+        assert guest.shell("cat /sys/block/vdb/queue/write_cache").strip() == "write back"
         sums = guest.shell(SUMS.format("/dev/vdb", "iflag=direct")).split()
         # No flush and no orderly end: what the guest was told is written is there.
         os.kill(process_of(guest, "data"), signal.SIGKILL)

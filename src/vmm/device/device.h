@@ -81,7 +81,8 @@ struct device {
 /* The type with that number, or NULL. */
 const struct device_type *device_type_find(uint16_t virtio_id);
 
-/* Configuration space as the process gave it, made fit for the guest: no more queues than it has. */
+/* Configuration space as the process gave it, made fit for the guest: no more queues than it has; a cache, which
+ * flushes empty. */
 void device_type_adjust(const struct device_type *t, uint8_t *config, uint32_t config_bytes, unsigned int queues);
 
 /*

@@ -44,9 +44,15 @@ const struct device_type *device_type_find(uint16_t virtio_id)
 void device_type_adjust(const struct device_type *t, uint8_t *config, uint32_t config_bytes, unsigned int queues)
 {
         const uint32_t off = offsetof(struct virtio_blk_config, num_queues);
+        const uint32_t wce = offsetof(struct virtio_blk_config, wce);
         uint16_t count;
 
-        if (t->virtio_id != VIRTIO_ID_BLOCK || config_bytes < off + sizeof(count))
+        if (t->virtio_id != VIRTIO_ID_BLOCK)
+                return;
+        /* QEMU's back end (7.2) says "write through" whether it caches or not: who believes that never flushes. */
+        if (config_bytes > wce)
+                config[wce] = 1;
+        if (config_bytes < off + sizeof(count))
                 return;
         memcpy(&count, config + off, sizeof(count));
         if (count > queues) {
