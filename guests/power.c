@@ -4,6 +4,7 @@
  * Options:  off       ACPI S5 through the sleep control register (the default)
  *           reset     the ACPI reset register
  *           triple    a triple fault
+ *           wait      not before a byte has come by the UART
  * Prints:   power: off | power: reset | power: triple
  *           power: still running        when the write did nothing
  * Verdicts: 1 (still running)
@@ -13,11 +14,14 @@
 #include "lib/boot.h"
 #include "lib/cpu.h"
 #include "lib/print.h"
+#include "lib/uart.h"
 #include "lib/verdict.h"
 #include "vmm/x86_64/layout.h"
 
 unsigned int guest_main(const struct boot_info *boot)
 {
+        while (boot_option(boot, "wait") && uart_read() < 0)
+                cpu_pause();
         if (boot_option(boot, "triple")) {
                 print("power: triple\n");
                 cpu_triple_fault();

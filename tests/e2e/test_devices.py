@@ -3,6 +3,7 @@ Devices: each is a process of its own in the guest's jail. What the kernel says 
 else may have its disk.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -47,6 +48,14 @@ def devices(guest):
         return row["phase"] != "starting" and row
     row = wait_until(started, 10, f"guest {guest.name} does not start")
     return {d["id"]: d["pid"] for d in row.get("devices", [])}
+
+
+def names(guest, name):
+    """Pids of the processes of that name that its supervisor has."""
+    for pid in proc.children(guest.supervisor):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if proc.status(pid)["Name"] == name:
+                yield pid
 
 
 def restarts(guest, device):
@@ -244,18 +253,12 @@ def test_a_device_that_dies_often_is_started_later_and_later_but_is(guests):
 
 @slow_in_lab
 def test_a_guest_that_resets_has_new_devices(guests):
-    guest = guests.start("triplefault", "--rng")
+    guest = guests.start("power", "--rng", cmdline="wait triple")
     seen = set()
-
-    def look():
-        for pid in proc.children(guest.supervisor):
-            try:
-                if proc.status(pid)["Name"] == "bulkhead-rng":
-                    seen.add(pid)
-            except (FileNotFoundError, ProcessLookupError):
-                pass
-        return len(seen) >= 3
-    wait_until(look, 20, "no three processes in a row")
+    for _ in range(3):
+        wait_until(lambda: set(names(guest, "bulkhead-rng")) - seen, 20, "no new process")
+        seen.update(names(guest, "bulkhead-rng"))
+        guest.write(b"x")
     assert b"died" not in guest.errors
 
 

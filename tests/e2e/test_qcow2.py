@@ -309,16 +309,19 @@ def test_the_next_one_serves(guests, image):
 
 
 def test_a_guest_that_resets_has_a_new_one(guests, image):
-    guest = guests.start("triplefault", "--disk", f"qcow2:{image}")
+    guest = guests.start("power", "--disk", f"qcow2:{image}", cmdline="wait triple")
     seen = set()
 
-    def look():
+    def fresh():
         for pid in proc.children(guest.supervisor):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                if b"qemu-storage-daemon" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    seen.add(pid)
-        return len(seen) >= 3
-    wait_until(look, 30, "no three processes in a row")
+                if pid not in seen and b"qemu-storage-daemon" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return pid
+        return None
+    for _ in range(3):
+        wait_until(fresh, 20, "no new process")
+        seen.add(fresh())
+        guest.write(b"x")
     assert b"died" not in guest.errors
 
 
