@@ -267,6 +267,7 @@ def test_what_is_wider_is_shown(served, daemon):
     served.wait_errors(rb"device disk0 is qemu-storage-daemon: its root has files", timeout=5)
 
 
+@pytest.mark.slow  # they wait ten seconds for something to do
 def test_threads_that_have_nothing_to_do_end(served, daemon):
     """Its pool's, after ten seconds: what a thread does at its end is allowed."""
     wait_until(lambda: len(proc.threads(daemon)) == 2, 30, lambda: proc.threads(daemon))
@@ -432,7 +433,7 @@ def test_what_is_no_image(guests, tmp_path, image):
 
 
 def test_encrypted(guests, tmp_path):
-    make(tmp_path / "luks", "--object", "secret,id=s,data=x", "-o", "encrypt.format=luks,encrypt.key-secret=s")
+    make(tmp_path / "luks", "--object", "secret,id=s,data=x", "-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10")
     refused(guests, tmp_path / "luks", b"is encrypted")
 
 
