@@ -187,7 +187,7 @@ def test_no_privileges(served, daemon):
     for tid in proc.threads(daemon):
         s = proc.status(daemon, tid)
         assert {int(s[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
-        assert (s["Seccomp"], s["NoNewPrivs"]) == ("2", "1") and int(s.get("Seccomp_filters", "2")) == 2
+        assert (s["Seccomp"], s["NoNewPrivs"]) == ("2", "1") and int(s.get("Seccomp_filters", "3")) == 3  # the third: no clone3
         assert set(s["Uid"].split()) == {str(first + 1)} and s["Groups"].split() == []
     assert proc.status(served.vmm())["Uid"] != proc.status(daemon)["Uid"]
 
