@@ -8,7 +8,7 @@ import pytest
 
 from bulkhead import BUILD, EMULATED_RING0, Status, needs_kvm
 
-pytestmark = needs_kvm
+pytestmark = [pytest.mark.both, needs_kvm, *([pytest.mark.slow] if "LAB" in os.environ else [])]
 
 MIB = 1 << 20
 DISK_BYTES = 4 * MIB
