@@ -216,7 +216,7 @@ int jail_files_make(const struct jail_file *files, size_t count, int *ret_root, 
         struct clone_args args = {.flags = CLONE_NEWUSER | CLONE_NEWNS, .exit_signal = SIGCHLD};
         const uid_t uid = geteuid();
         const gid_t gid = getegid();
-        int pair[2], fds[2], r;
+        int pair[2], fds[2] = {-1, -1}, r;
         pid_t pid;
 
         if (count == 0 || count > JAIL_FILES_MAX)

@@ -223,7 +223,7 @@ static _Noreturn void helper_main(const struct jail_request *req, uint64_t layer
 static pid_t helper_start(const struct jail_request *req, uint64_t layers, struct err *e)
 {
         struct clone_args args = {.exit_signal = SIGCHLD};
-        struct join_report report;
+        struct join_report report = {.pid = -1};
         int fds[2], r = 0;
         ssize_t n;
         pid_t pid;

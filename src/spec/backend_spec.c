@@ -78,9 +78,9 @@ int backend_spec_set_protocol(struct backend_spec *b, const char *word, struct e
 
 int backend_spec_set_type(struct backend_spec *b, const char *word, struct err *e)
 {
-        for (uint8_t i = 0; i < ARRAY_LEN(types); i++)
+        for (size_t i = 0; i < ARRAY_LEN(types); i++)
                 if (types[i] && strcmp(word, types[i]) == 0) {
-                        b->type = i;
+                        b->type = (uint8_t)i;
                         return 0;
                 }
         return type_check(0, e);

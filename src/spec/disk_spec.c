@@ -121,9 +121,9 @@ int disk_spec_set_format(struct disk_spec *d, const char *word, struct err *e)
 
 int disk_spec_set_engine(struct disk_spec *d, const char *word, struct err *e)
 {
-        for (uint8_t i = 0; i < ARRAY_LEN(engines); i++)
+        for (size_t i = 0; i < ARRAY_LEN(engines); i++)
                 if (strcmp(word, engines[i]) == 0) {
-                        d->engine = i;
+                        d->engine = (uint8_t)i;
                         return 0;
                 }
         return err_bad(e, STATUS_USAGE, "engine must be auto, io_uring or sync");

@@ -185,7 +185,7 @@ int vu_frontend_config_write(struct vu_frontend *f, uint32_t off_bytes, const ui
 static int protocol_agree(struct vu_frontend *f, uint64_t mine, struct err *e)
 {
         struct vu_message m = {0};
-        uint64_t theirs;
+        uint64_t theirs = 0;
         int r;
 
         if (!f->offers_protocol)

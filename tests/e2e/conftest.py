@@ -14,6 +14,8 @@ import pytest
 
 import host as host_module
 from bulkhead import SANITIZED, Guests
+from disk_guest import Scratch, make_rootfs
+from linux_guest import HERE
 
 collect_ignore = [] if SANITIZED else ["test_sanitized.py"]  # about builds with a sanitizer only
 
@@ -43,3 +45,18 @@ def guests(host):
     all_guests = Guests(host.cwd)
     yield all_guests
     all_guests.close()
+
+
+@pytest.fixture(scope="session")
+def rootfs():
+    """The Debian that Linux guests with disks boot."""
+    if HERE:
+        make_rootfs()
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    """Where images of a test lie."""
+    here = Scratch(tmp_path / "images", "1G")
+    yield here
+    here.close()

@@ -24,6 +24,13 @@ def make_rootfs():
     subprocess.run([TOOLS / "rootfs"], check=True)
 
 
+def fio_verify(seed):
+    """A command that writes /dev/vdb in random sizes, with flushes, and finds it again."""
+    return "fio --output=/tmp/fio --direct=1 --ioengine=libaio --verify=crc32c --verify_fatal=1 --rw=randwrite --size=4m " \
+           f"--name=a --filename=/dev/vdb --bsrange=512-64k --iodepth=16 --fsync=16 --randseed={seed} || " \
+           "{ cat /tmp/fio; false; }"
+
+
 @dataclass
 class Disk:
     """One --disk. The guest finds it as /dev/disk/by-id/virtio-ID where udev runs."""

@@ -13,21 +13,15 @@ import time
 import pytest
 
 from disk_guest import (QEMU, ROOTFS, Acknowledged, Breakable, Disk, Loop, Scratch, debian, debian_shell, file_in, fsck, loader,
-                        make_rootfs, with_disks)
-from linux_guest import HERE, PATIENCE_S, SLOW, needs_hardware, needs_root
+                        with_disks)
+from linux_guest import PATIENCE_S, SLOW, needs_hardware, needs_root
 
-pytestmark = [pytest.mark.lab, needs_root, needs_hardware]
+pytestmark = [pytest.mark.lab, needs_root, needs_hardware, pytest.mark.usefixtures("rootfs")]
 
 only_bulkhead = pytest.mark.skipif(QEMU, reason="about what bulkhead has and QEMU has not")
 
 MIB = 1 << 20
 DATA_BYTES = 16 * MIB
-
-
-@pytest.fixture(scope="module", autouse=True)
-def rootfs():
-    if HERE:
-        make_rootfs()
 
 
 @pytest.fixture(scope="module")

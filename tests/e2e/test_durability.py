@@ -13,7 +13,7 @@ import subprocess
 import pytest
 
 import log_writes
-from disk_guest import QEMU, Acknowledged, Disk, Loop, Scratch, file_in, fsck, loader
+from disk_guest import QEMU, Acknowledged, Disk, Loop, file_in, fsck, loader
 from linux_guest import BUILD, HERE, fetch_kernel, needs_hardware, needs_root
 
 pytestmark = [pytest.mark.lab, needs_root, needs_hardware]
@@ -28,13 +28,6 @@ POINTS = 100
 def kernel():
     if HERE:
         fetch_kernel()
-
-
-@pytest.fixture
-def scratch(tmp_path):
-    here = Scratch(tmp_path / "images", "1G")
-    yield here
-    here.close()
 
 
 @pytest.fixture

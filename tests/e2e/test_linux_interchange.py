@@ -9,36 +9,21 @@ import time
 
 import pytest
 
-from disk_guest import ROOTFS, Disk, DiskGuest, QemuGuest, Scratch, _up, make_rootfs
-from linux_guest import BUILD, HERE, PATIENCE_S, needs_hardware, needs_root
+from disk_guest import ROOTFS, Disk, DiskGuest, QemuGuest, _up, fio_verify
+from linux_guest import BUILD, PATIENCE_S, needs_hardware, needs_root
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow, needs_root, needs_hardware]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, needs_root, needs_hardware, pytest.mark.usefixtures("rootfs")]
 
 MIB = 1 << 20
 DATA_BYTES = 16 * MIB
 CMDLINE = "console=ttyS0 panic=-1 root=/dev/vda ro init=/sbin/console-shell quiet"
-FIO = "fio --output=/tmp/fio --direct=1 --ioengine=libaio --verify=crc32c --verify_fatal=1 --rw=randwrite --size=4m " \
-      "--name=a --filename=/dev/vdb --bsrange=512-64k --iodepth=16 --fsync=16 || { cat /tmp/fio; false; }"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def rootfs():
-    if HERE:
-        make_rootfs()
-
-
-@pytest.fixture
-def scratch(tmp_path):
-    here = Scratch(tmp_path / "images", "256M")
-    yield here
-    here.close()
 
 
 def check(guest):
     assert "Debian" in guest.shell("grep PRETTY /etc/os-release")
     assert guest.shell("cat /sys/block/vd?/size").split() == \
         [str(size // 512) for size in ((ROOTFS / "image").stat().st_size, DATA_BYTES)]
-    guest.shell(FIO, 3 * PATIENCE_S)
+    guest.shell(fio_verify(1), 3 * PATIENCE_S)
     guest.shell("blkdiscard -o 0 -l 1M /dev/vdb")
     assert guest.shell("dmesg | grep -E 'I/O error|blk_update' || true") == ""
 

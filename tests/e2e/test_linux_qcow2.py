@@ -9,29 +9,14 @@ import time
 
 import pytest
 
-from disk_guest import ROOTFS, Disk, Scratch, debian_shell, make_rootfs
-from linux_guest import HERE, PATIENCE_S, needs_hardware, needs_root
+from disk_guest import ROOTFS, Disk, debian_shell, fio_verify
+from linux_guest import PATIENCE_S, needs_hardware, needs_root
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow, needs_root, needs_hardware]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, needs_root, needs_hardware, pytest.mark.usefixtures("rootfs")]
 
 MIB = 1 << 20
 DATA_BYTES = 16 * MIB
-FIO = "fio --output=/tmp/fio --direct=1 --ioengine=libaio --verify=crc32c --verify_fatal=1 --rw=randwrite --size=4m " \
-      "--name=a --filename=/dev/vdb --bsrange=512-64k --iodepth=16 --fsync=16 --randseed={} || {{ cat /tmp/fio; false; }}"
 SUMS = "for i in $(seq 0 15); do dd if={} bs=1M skip=$i count=1 {} 2>/dev/null | md5sum | head -c 32; echo; done"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def rootfs():
-    if HERE:
-        make_rootfs()
-
-
-@pytest.fixture
-def scratch(tmp_path):
-    here = Scratch(tmp_path / "images", "1G")
-    yield here
-    here.close()
 
 
 def qemu_img(*words):
@@ -56,12 +41,12 @@ def test_debian_boots_and_keeps_its_data(scratch):
         assert "Debian" in guest.shell("grep PRETTY /etc/os-release")
         assert guest.shell("cat /sys/block/vd?/size").split() == \
             [str(size // 512) for size in ((ROOTFS / "image").stat().st_size, DATA_BYTES)]
-        guest.shell(FIO.format(1), 3 * PATIENCE_S)
+        guest.shell(fio_verify(1), 3 * PATIENCE_S)
         # It dies while there is nothing to do; the next one goes on.
         first = process_of(guest, "data")
         os.kill(first, signal.SIGKILL)
         assert process_of(guest, "data", other_than=first) != first
-        guest.shell(FIO.format(2), 3 * PATIENCE_S)
+        guest.shell(fio_verify(2), 3 * PATIENCE_S)
         guest.shell("blkdiscard -o 8M -l 1M /dev/vdb")
         guest.shell("head -c 1M /dev/urandom >/tmp/x; dd if=/tmp/x of=/dev/vdb bs=1M seek=10 oflag=direct conv=fsync 2>/dev/null")
         assert guest.shell("dmesg | grep -E 'I/O error|blk_update' || true") == ""

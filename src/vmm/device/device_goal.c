@@ -388,7 +388,7 @@ static int listen_to(struct device *d, short socket, short requests, struct err 
 
 unsigned int devices_poll(const struct machine *m, struct pollfd *p)
 {
-        for (unsigned int i = 0; i < m->device_count; i++) {
+        for (size_t i = 0; i < m->device_count; i++) {
                 const struct device *d = &m->devices[i];
                 bool there = d->at == DEVICE_IDLE || d->at == DEVICE_RUNNING;
 
@@ -402,7 +402,7 @@ int devices_attend(struct machine *m, const struct pollfd *p, struct err *e)
 {
         int r = 0;
 
-        for (unsigned int i = 0; r == 0 && i < m->device_count; i++) {
+        for (size_t i = 0; r == 0 && i < m->device_count; i++) {
                 struct device *d = &m->devices[i];
 
                 if (p[2 * i].revents || p[2 * i + 1].revents)

@@ -170,7 +170,7 @@ static void window_register(struct device *d, bool add)
 {
         for (unsigned int q = 0; q < d->transport.queue_count; q++) {
                 const struct kvm_ioeventfd event = {
-                        .addr = d->window + 4 * q,
+                        .addr = d->window + 4ULL * q,
                         .len = d->machine->ioeventfd_any_length ? 0 : 2,
                         .fd = kick_fd(d, q),
                         .flags = add ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN,
