@@ -17,7 +17,7 @@ static int place_open(const char *path, struct listener *l, struct err *e)
 {
         const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
         char dir[SPEC_PATH_MAX] = ".";
-        size_t len = slash == path ? 1 : (size_t)(name - path); /* of the directory; 0: the working directory */
+        size_t len = slash ? (size_t)(name - path) : 0; /* of the directory; 0: the working directory */
 
         if (name[0] == '\0' || strlen(name) >= sizeof(l->name) || len >= sizeof(dir))
                 return err_bad(e, STATUS_USAGE, "'%.80s' cannot be the path of a socket", path);
