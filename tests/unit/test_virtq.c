@@ -1,103 +1,9 @@
-/* Virtqueues: the driver's side is written here, well-behaved and hostile. */
+/* Virtqueues: chains, of drivers that are well-behaved and of hostile ones. */
 #include <errno.h>
-#include <linux/virtio_ring.h>
-#include <poll.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #include "base/cleanup.h"
-#include "virtio/virtq.h"
-
-/* Two regions side by side for the guest and far apart for the host, and a large one that nobody touches. */
-#define REGION    0x20000ULL
-#define BIG       0x100000000ULL
-#define BIG_BYTES (16ULL << 20)
-
-#define TABLE    0x0ULL /* 16 KiB: 1024 entries */
-#define AVAIL    0x4000ULL
-#define USED     0x6000ULL
-#define INDIRECT 0x9000ULL
-#define BUFFER   0x10000ULL
-
-#define NEXT VRING_DESC_F_NEXT
-#define IN   VRING_DESC_F_WRITE
-#define INDI VRING_DESC_F_INDIRECT
-
-struct driver {
-        struct guest_ram ram;
-        struct virtq q;
-        struct virtq_layout layout;
-        struct vring_desc *table, *indirect;
-        struct vring_avail *avail;
-        struct vring_used *used;
-        struct virtq_chain chain;
-};
-
-static void queue_set(struct driver *d, uint16_t size, uint16_t next_avail, bool event_idx, bool indirect)
-{
-        d->layout = (struct virtq_layout){size, TABLE, AVAIL, USED};
-        d->avail->idx = next_avail;
-        assert_int_equal(virtq_init(&d->q, &d->ram, &d->layout, next_avail, event_idx, indirect, NULL), 0);
-}
-
-static int setup(void **state)
-{
-        struct driver *d = calloc(1, sizeof(*d));
-        int fd = memfd_create("test", MFD_CLOEXEC);
-
-        if (!d)
-                return -1;
-        assert_true(fd >= 0 && ftruncate(fd, (off_t)(2 * REGION + BIG_BYTES)) == 0);
-        assert_int_equal(guest_ram_add(&d->ram, fd, REGION, 0, REGION, 0, NULL), 0);
-        assert_int_equal(guest_ram_add(&d->ram, fd, 0, REGION, REGION, REGION, NULL), 0);
-        assert_int_equal(guest_ram_add(&d->ram, fd, 2 * REGION, BIG, BIG_BYTES, BIG, NULL), 0);
-        close(fd);
-        d->table = guest_ram_at(&d->ram, TABLE, 1);
-        d->avail = guest_ram_at(&d->ram, AVAIL, 1);
-        d->used = guest_ram_at(&d->ram, USED, 1);
-        d->indirect = guest_ram_at(&d->ram, INDIRECT, 1);
-        queue_set(d, 8, 0, false, true);
-        *state = d;
-        return 0;
-}
-
-static int teardown(void **state)
-{
-        struct driver *d = *state;
-
-        guest_ram_unmap(&d->ram);
-        free(d);
-        return 0;
-}
-
-static void offer(struct driver *d, uint16_t head)
-{
-        d->avail->ring[d->avail->idx & (d->layout.size - 1)] = head;
-        __atomic_store_n(&d->avail->idx, d->avail->idx + 1, __ATOMIC_RELEASE);
-}
-
-static void desc(struct vring_desc *table, uint16_t i, uint64_t addr, uint32_t len, uint16_t flags, uint16_t next)
-{
-        table[i] = (struct vring_desc){addr, len, flags, next};
-}
-
-/* A request of 16 bytes out, 512 in and 1 in, at descriptors 0, 1, 2. */
-static void good_chain(struct driver *d)
-{
-        desc(d->table, 0, BUFFER, 16, NEXT, 1);
-        desc(d->table, 1, BUFFER + 0x1000, 512, NEXT | IN, 2);
-        desc(d->table, 2, BUFFER + 0x2000, 1, IN, 0);
-}
+#include "virtq_driver.h"
 
 static void assert_segment(const struct driver *d, unsigned int i, gpa_t gpa, uint64_t len)
 {
@@ -526,83 +432,6 @@ static void taken_again(void **state)
         assert_true(d->q.broken);
 }
 
-static void interrupts_by_flag(void **state)
-{
-        struct driver *d = *state;
-
-        assert_true(virtq_should_notify(&d->q)); /* what a predecessor may have kept to itself */
-        assert_false(virtq_should_notify(&d->q));
-        virtq_push(&d->q, 0, 0);
-        assert_true(virtq_should_notify(&d->q));
-        d->avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
-        virtq_push(&d->q, 0, 0);
-        assert_false(virtq_should_notify(&d->q));
-}
-
-static void interrupts_by_event_index(void **state)
-{
-        struct driver *d = *state;
-        uint16_t *event = &d->avail->ring[8];
-
-        d->used->idx = 0xfffe;
-        queue_set(d, 8, 0, true, true);
-        d->avail->flags = VRING_AVAIL_F_NO_INTERRUPT; /* means nothing now */
-        *event = 0x8000;
-        assert_true(virtq_should_notify(&d->q)); /* what a predecessor may have kept to itself */
-        *event = 0;                              /* tell me when element 0 is there */
-        virtq_push(&d->q, 0, 0);
-        virtq_push(&d->q, 0, 0);
-        assert_false(virtq_should_notify(&d->q)); /* fffe and ffff are */
-        virtq_push(&d->q, 0, 0);
-        assert_true(virtq_should_notify(&d->q));
-        assert_false(virtq_should_notify(&d->q));
-        virtq_push(&d->q, 0, 0);
-        assert_false(virtq_should_notify(&d->q)); /* 0 was passed already */
-        *event = 3;
-        virtq_push(&d->q, 0, 0);
-        virtq_push(&d->q, 0, 0);
-        virtq_push(&d->q, 0, 0);
-        assert_true(virtq_should_notify(&d->q)); /* passed in the middle of a batch */
-}
-
-static void kicks_by_flag(void **state)
-{
-        struct driver *d = *state;
-
-        good_chain(d);
-        virtq_kicks_off(&d->q);
-        assert_int_equal(d->used->flags, VRING_USED_F_NO_NOTIFY);
-        assert_false(virtq_kicks_on(&d->q));
-        assert_int_equal(d->used->flags, 0);
-        virtq_kicks_off(&d->q);
-        offer(d, 0);
-        assert_true(virtq_kicks_on(&d->q));
-}
-
-static void kicks_by_event_index(void **state)
-{
-        struct driver *d = *state;
-        const uint16_t *event = (const uint16_t *)&d->used->ring[8];
-
-        good_chain(d);
-        queue_set(d, 8, 0, true, true);
-        offer(d, 0);
-        assert_int_equal(virtq_pop(&d->q, &d->chain), 1);
-        virtq_kicks_off(&d->q);
-        assert_int_equal(d->used->flags, 0);
-        assert_int_equal(*event, 0); /* which the driver has passed */
-        assert_false(virtq_waiting(&d->q));
-        assert_false(virtq_kicks_on(&d->q));
-        assert_int_equal(*event, 1); /* chain 1 is the one to tell of */
-        virtq_kicks_off(&d->q);
-        for (uint32_t next = 1; next < 0x10000; next++) /* no batch asks for a kick */
-                assert_false(vring_need_event(*event, (uint16_t)next, 1));
-        offer(d, 0);
-        assert_true(virtq_waiting(&d->q));
-        assert_true(virtq_kicks_on(&d->q));
-        assert_int_equal(*event, 1);
-}
-
 static void copies(void **state)
 {
         struct driver *d = *state;
@@ -637,96 +466,8 @@ static void copies(void **state)
         assert_memory_equal(guest_ram_at(&d->ram, BUFFER, 3), "abc", 3);
 }
 
-/* A driver on another processor: no chain and no notification is lost, whoever sleeps when. */
-#define ROUNDS 20000U
-
-struct pair {
-        struct driver *d;
-        int kick, call;
-        bool failed;
-};
-
-static bool wait_for(int fd)
-{
-        struct pollfd p = {fd, POLLIN, 0};
-        uint64_t count;
-
-        return poll(&p, 1, 10000) == 1 && read(fd, &count, sizeof(count)) == sizeof(count);
-}
-
-static void tell(int fd)
-{
-        const uint64_t one = 1;
-
-        if (write(fd, &one, sizeof(one)) != sizeof(one))
-                abort();
-}
-
-static void *drive(void *arg)
-{
-        struct pair *p = arg;
-        struct driver *d = p->d;
-        uint16_t *event = &d->avail->ring[8], used = 0, kicked = 0;
-        uint32_t offered = 0, done = 0;
-
-        while (done < ROUNDS && !p->failed) {
-                while (offered < ROUNDS && offered - done < 2) {
-                        offer(d, offered & 1 ? 3 : 0);
-                        offered++;
-                }
-                __atomic_thread_fence(__ATOMIC_SEQ_CST);
-                if (vring_need_event(__atomic_load_n((uint16_t *)&d->used->ring[8], __ATOMIC_RELAXED), d->avail->idx,
-                                     kicked))
-                        tell(p->kick);
-                kicked = d->avail->idx;
-                __atomic_store_n(event, used, __ATOMIC_RELAXED);
-                __atomic_thread_fence(__ATOMIC_SEQ_CST);
-                if (__atomic_load_n(&d->used->idx, __ATOMIC_ACQUIRE) == used && !wait_for(p->call)) {
-                        p->failed = true;
-                        break;
-                }
-                while (__atomic_load_n(&d->used->idx, __ATOMIC_ACQUIRE) != used) {
-                        p->failed |= d->used->ring[used & 7].len != done;
-                        used++;
-                        done++;
-                }
-        }
-        return NULL;
-}
-
-static void nothing_is_lost(void **state)
-{
-        struct driver *d = *state;
-        struct pair p = {d, eventfd(0, EFD_CLOEXEC), eventfd(0, EFD_CLOEXEC), false};
-        uint32_t served = 0;
-        pthread_t thread;
-
-        good_chain(d);
-        desc(d->table, 3, BUFFER, 1, 0, 0);
-        queue_set(d, 8, 0, true, true);
-        assert_false(virtq_kicks_on(&d->q));
-        assert_int_equal(pthread_create(&thread, NULL, drive, &p), 0);
-        while (served < ROUNDS && !p.failed) {
-                if (virtq_pop(&d->q, &d->chain) > 0) {
-                        if (served % 3 == 0)
-                                virtq_kicks_off(&d->q);
-                        p.failed |= d->chain.head != (served & 1 ? 3 : 0);
-                        virtq_push(&d->q, d->chain.head, served++);
-                        if (virtq_should_notify(&d->q))
-                                tell(p.call);
-                } else if (!virtq_kicks_on(&d->q) && !wait_for(p.kick)) {
-                        p.failed = true;
-                }
-        }
-        assert_int_equal(pthread_join(thread, NULL), 0);
-        assert_false(p.failed);
-        close(p.kick);
-        close(p.call);
-}
-
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
                 TEST(layouts),
                 TEST(chains_arrive),
@@ -739,12 +480,7 @@ int main(void)
                 TEST(bytes_of_a_chain),
                 TEST(hostile_rings),
                 TEST(taken_again),
-                TEST(interrupts_by_flag),
-                TEST(interrupts_by_event_index),
-                TEST(kicks_by_flag),
-                TEST(kicks_by_event_index),
                 TEST(copies),
-                TEST(nothing_is_lost),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
