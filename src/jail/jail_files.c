@@ -6,10 +6,11 @@
  *          host changes later in its own files changes nothing here. Later, as a stage: let the jailed process become
  *          rooted there.
  * Mustn't: mount it anywhere: only a process that has it as its root, or a descriptor of it, reaches it; let the jailed
- *          process own a file of it, or have any right in the namespace that it belongs to. (The guest's namespaces
- * could not make it anyway: they may have no further mount namespace, which what is mounted nowhere needs.) Fails
- * closed: any step that fails ends the child. A root with files is not the layer that an empty one is: its bit is
- *          cleared.
+ *          process own a file of it, or have any right in the namespace that it belongs to.
+ *
+ * The guest's namespaces could not make it anyway: they may have no further mount namespace, which what is mounted
+ * nowhere needs. Fails closed: any step that fails ends the child. A root with files is not the layer that an empty one
+ * is: its bit is cleared.
  */
 #include "jail/jail_files.h"
 
@@ -54,10 +55,9 @@ static int ids_map(uid_t uid, gid_t gid, struct err *e)
          */
         if (uid != 0 && syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
                 return err_set(e, -errno, "let the user map the ids");
-        r = io_write_file_at(AT_FDCWD, "/proc/self/setgroups", "deny");
-
         snprintf(uids, sizeof(uids), "%d %u 1\n", ID_INSIDE, uid);
         snprintf(gids, sizeof(gids), "%d %u 1\n", ID_INSIDE, gid);
+        r = io_write_file_at(AT_FDCWD, "/proc/self/setgroups", "deny");
         if (r == 0)
                 r = io_write_file_at(AT_FDCWD, "/proc/self/uid_map", uids);
         if (r == 0)
